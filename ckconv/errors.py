@@ -1,0 +1,24 @@
+"""The one exception for mistakes that a user can mend."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class UsageError(ValueError):
+    """A flag, argument or file that cannot be used as given.
+
+    The message is one sentence for the person at the terminal: which flag or file, what was
+    given, and what would do. The command-line programs print it without a stack trace.
+    """
+
+
+def check_choice(flag: str, given: object, choices: Iterable[str]) -> None:
+    """Raise `UsageError` naming `flag` unless `given` is one of `choices`."""
+    choices = [str(choice) for choice in choices]
+    if str(given) in choices:
+        return
+    near = difflib.get_close_matches(str(given), choices, n=1, cutoff=0.5)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    raise UsageError(f"{flag}={given}: unknown; choose one of {', '.join(choices)}{hint}")

@@ -1,0 +1,61 @@
+"""What a network and a training loop need to know of a data set, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Task:
+    """A learning task.
+
+    `size` is (length,) for sequences and (height, width) for images. `loss` is `cross_entropy`
+    or `mse`; `metric` is `accuracy` (higher is better) or `mse` (lower is better). With
+    `per_step` a target is given for every time step: targets are (batch, length) and the
+    network's output is (batch, out_channels, length).
+    """
+
+    name: str
+    in_channels: int
+    out_channels: int
+    size: tuple[int, ...]
+    train_samples: int
+    loss: str = "cross_entropy"
+    metric: str = "accuracy"
+    per_step: bool = False
+
+    @property
+    def dim(self) -> int:
+        """1 for sequences, 2 for images."""
+        return len(self.size)
+
+
+class Loader(Protocol):
+    """Batches of one split, in an order that depends on nothing but the seed and the epoch.
+
+    An interrupted epoch is continued by asking for the same epoch with `start` at the next batch.
+    """
+
+    num_samples: int
+
+    def __len__(self) -> int:
+        """Batches in an epoch."""
+
+    def batches(self, epoch: int = 0, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield (inputs, targets), on the device that the loader was built for.
+
+        Inputs are float32 (batch, channels, *size), already augmented and normalised.
+        """
+
+
+@dataclass
+class Loaders:
+    """The splits of a data set. `validation` is None where no samples are held out."""
+
+    train: Loader
+    validation: Loader | None
+    test: Loader

@@ -1,0 +1,30 @@
+"""Shared by all tests: the slow marker and one thread per test process."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+ROOT = Path(__file__).resolve().parent.parent
+GOLDEN = Path(__file__).resolve().parent / "golden"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--slow", action="store_true", help="also run the tests that take minutes")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    reasons = {
+        "slow": None if config.getoption("--slow") else "slow: run with --slow",
+        "gpu": None if torch.cuda.is_available() else "needs a CUDA device",
+        "real_data": None
+        if os.environ.get("FLEXCONV_DATA")
+        else "needs real data: set FLEXCONV_DATA to the folder that holds it",
+    }
+    for item in items:
+        for marker, reason in reasons.items():
+            if reason and marker in item.keywords:
+                item.add_marker(pytest.mark.skip(reason=reason))
