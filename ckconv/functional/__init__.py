@@ -1,0 +1,92 @@
+"""The convolution itself: direct or by FFT, causal or centred, with kernels of any size.
+
+    import ckconv.functional as F
+    y = F.conv(x, kernel, bias, causal=True)
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ckconv.errors import check_choice
+from ckconv.functional.direct import direct_conv
+from ckconv.functional.fft import fft_conv
+
+__all__ = ["conv", "choose_backend"]
+
+BACKENDS = ("auto", "direct", "fft")
+
+
+def conv(
+    x: Tensor,
+    kernel: Tensor,
+    bias: Tensor | None = None,
+    causal: bool = False,
+    backend: str = "auto",
+    stride: int = 1,
+    padding: str = "same",
+) -> Tensor:
+    """Cross-correlate `x` with `kernel`.
+
+    Args:
+        x: (B, C, L) or (B, C, H, W).
+        kernel: (O, C, K) or (O, C, Kh, Kw); may be longer than the input.
+        bias: (O,) or None.
+        causal: output t reads inputs up to t only: the kernel's last sample meets the present.
+            Otherwise the kernel's middle sample does.
+        backend: `direct`, `fft`, or `auto`, which takes the one that is expected to be faster.
+        stride: step between outputs.
+        padding: `same`, output as long as the input; `valid`, only where the kernel fits.
+
+    Returns:
+        (B, O, *size), in the dtype of `x`.
+
+    Raises:
+        ValueError: for shapes that do not fit each other.
+        UsageError: for an unknown backend or padding.
+    """
+    check_choice("backend", backend, BACKENDS)
+    check_choice("padding", padding, ("same", "valid"))
+    _check_shapes(x, kernel, bias, padding)
+    if padding == "valid":
+        pad = [(0, 0)] * (x.ndim - 2)
+    else:
+        kernel, pad = _reachable(kernel, x.shape[2:], causal)
+    if backend == "auto":
+        backend = choose_backend(x, kernel, pad)
+    return (fft_conv if backend == "fft" else direct_conv)(x, kernel, bias, pad, stride)
+
+
+def choose_backend(x: Tensor, kernel: Tensor, pad: list[tuple[int, int]]) -> str:
+    """`direct` or `fft`, whichever is expected to take less time."""
+    taps = kernel[0, 0].numel()
+    return "fft" if taps > 100 else "direct"
+
+
+def _check_shapes(x: Tensor, kernel: Tensor, bias: Tensor | None, padding: str) -> None:
+    if x.ndim not in (3, 4) or kernel.ndim != x.ndim or kernel.shape[1] != x.shape[1]:
+        raise ValueError(
+            f"input {tuple(x.shape)} and kernel {tuple(kernel.shape)} do not fit: expected "
+            "(B, C, L) with (O, C, K), or (B, C, H, W) with (O, C, Kh, Kw)"
+        )
+    if bias is not None and bias.shape != kernel.shape[:1]:
+        raise ValueError(f"bias {tuple(bias.shape)} does not fit {kernel.shape[0]} outputs")
+    if padding == "valid" and any(k > n for k, n in zip(kernel.shape[2:], x.shape[2:])):
+        raise ValueError(
+            f"padding=valid: the kernel {tuple(kernel.shape[2:])} is larger than the input "
+            f"{tuple(x.shape[2:])}; use padding=same"
+        )
+
+
+def _reachable(
+    kernel: Tensor, size: torch.Size, causal: bool
+) -> tuple[Tensor, list[tuple[int, int]]]:
+    """Drop the kernel's samples that meet nothing but padding; say how much padding is left."""
+    slices, pad = [], []
+    for k, n in zip(kernel.shape[2:], size):
+        centre = k - 1 if causal else k // 2
+        before, after = min(centre, n - 1), min(k - 1 - centre, n - 1)
+        slices.append(slice(centre - before, centre + after + 1))
+        pad.append((before, after))
+    return kernel[(..., *slices)], pad

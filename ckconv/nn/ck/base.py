@@ -1,0 +1,84 @@
+"""What all kernel generators share."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+
+class PointwiseLinear(nn.Module):
+    """The linear map `W x + b`, applied at every position: (in, N) -> (out, N).
+
+    `weight_norm` writes W as `g * v / |v|` with one g and one direction v per output
+    (Salimans and Kingma, 2016), under the parameter names `weight_g` and `weight_v`.
+    """
+
+    def __init__(self, in_features: int, out_features: int, weight_norm: bool = False) -> None:
+        super().__init__()
+        weight = torch.empty(out_features, in_features)
+        if weight_norm:
+            self.weight_v = nn.Parameter(weight)
+            self.weight_g = nn.Parameter(torch.empty(out_features, 1))
+        else:
+            self.weight = nn.Parameter(weight)
+        self.bias = nn.Parameter(torch.empty(out_features))
+        self.has_weight_norm = weight_norm
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """PyTorch's default for a 1x1 convolution."""
+        bound = 1 / math.sqrt(self.in_features)
+        self.init_weight(bound)
+        nn.init.uniform_(self.bias, -bound, bound)
+
+    @torch.no_grad()
+    def init_weight(self, bound: float) -> None:
+        """Draw the weight uniformly from [-bound, bound]."""
+        if not self.has_weight_norm:
+            self.weight.uniform_(-bound, bound)
+            return
+        self.weight_v.uniform_(-bound, bound)
+        self.weight_g.copy_(self.weight_v.norm(dim=1, keepdim=True))
+
+    @property
+    def in_features(self) -> int:
+        return (self.weight_v if self.has_weight_norm else self.weight).shape[1]
+
+    def effective_weight(self) -> Tensor:
+        """The matrix W, (out, in)."""
+        if not self.has_weight_norm:
+            return self.weight
+        return self.weight_v * (self.weight_g / self.weight_v.norm(dim=1, keepdim=True))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.addmm(self.bias[:, None], self.effective_weight(), x)  # (out, N)
+
+
+class Generator(nn.Module):
+    """A network from positions to kernel values that ends in a linear map.
+
+    Subclasses compute `hidden`, the functions that `output` mixes into the kernel. That the
+    kernel is linear in them is what the frequency-domain convolution makes use of.
+    """
+
+    output: PointwiseLinear
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.dim = dim
+
+    def hidden(self, positions: Tensor) -> Tensor:
+        """The hidden functions at N positions: (dim, N) -> (no_hidden, N)."""
+        raise NotImplementedError
+
+    def forward(self, positions: Tensor) -> Tensor:
+        """Kernel values (1, out_channels, *size) at positions (1, dim, *size)."""
+        if positions.ndim != self.dim + 2 or positions.shape[:2] != (1, self.dim):
+            raise ValueError(
+                f"positions have shape {tuple(positions.shape)}; this generator takes "
+                f"(1, {self.dim}, *size) with {self.dim} axes of size"
+            )
+        values = self.output(self.hidden(positions[0].flatten(1)))  # (out, N)
+        return values.view(1, -1, *positions.shape[2:])

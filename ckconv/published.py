@@ -1,0 +1,166 @@
+"""Read checkpoints with the parameter names of the published FlexConv and CKConv code.
+
+The published names are translated here and nowhere else. Two generations of them are understood:
+FlexConv's, and the older CKConv's, which count the generator's layers differently and store
+neither the kernel's length nor omega_0.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from ckconv.errors import UsageError
+from ckconv.nn.ck import SIREN
+from ckconv.nn.conv import CKConv
+
+# Applied in order to every name, outermost module first.
+_RENAME = (
+    (r"^module\.", ""),  # nn.DataParallel's prefix
+    (r"^cconv1\.", "stem."),
+    (r"^norm1\.", "stem_norm."),
+    (r"^out_layer\.|^finallyr\.", "head."),
+    (r"^backbone\.", "blocks."),
+    (r"\.cconv([12])\.", r".conv\1."),
+    (r"\.shortcut\.0\.", ".shortcut."),
+    (r"norm([12]?)\.layer_norm\.", r"norm\1."),
+    (r"(^|\.)Kernel\.", r"\1generator."),
+    (r"(^|\.)linear\.(\d+)\.", r"\1linears.\2."),
+    (r"(^|\.)output_linear\.", r"\1output."),
+)
+_PUBLISHED = re.compile(
+    r"(^|\.)(Kernel|cconv[12]|out_layer|finallyr|kernel_net|output_linear|mask_params|train_length)(\.|$)"
+)
+_KERNEL_NET = re.compile(r"^(?P<owner>.*?)kernel_net\.(?P<index>\d+)\.(?P<rest>.+)$")
+_SETTINGS = ("temperature", "mask_threshold")  # settings that were stored as buffers
+
+
+def is_published(state: Mapping[str, Tensor]) -> bool:
+    """Whether the names in `state` are the published code's rather than this library's."""
+    return any(_PUBLISHED.search(name) for name in state)
+
+
+def load_state_dict(module: nn.Module, state: Mapping[str, Tensor], strict: bool = True) -> None:
+    """Load a published state dict into a generator, a layer or a network of this library.
+
+    Args:
+        module: what to load into; its shapes decide what fits.
+        state: parameter names as published.
+        strict: demand that every parameter is in `state` and the other way round. The kernel's
+            length and a fixed omega_0, which older checkpoints lack, may always be missing.
+
+    Raises:
+        UsageError: where the two do not fit, naming the first parameters that differ.
+    """
+    translated = translate(module, state)
+    own = module.state_dict()
+    optional = {name for name in own if name.endswith(("extent", "omega_0", "num_batches_tracked"))}
+    optional -= {name for name, _ in module.named_parameters()}
+    problems = [
+        f"{name} has shape {tuple(value.shape)}, not {tuple(own[name].shape)}"
+        for name, value in translated.items()
+        if name in own and value.shape != own[name].shape
+    ]
+    if strict:
+        problems += [f"{name} is missing" for name in own.keys() - translated.keys() - optional]
+        problems += [f"{name} is unknown" for name in translated.keys() - own.keys()]
+    if problems:
+        more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
+        raise UsageError(
+            f"the checkpoint does not fit the model: {'; '.join(sorted(problems)[:3])}{more}; "
+            "give the flags it was trained with"
+        )
+    module.load_state_dict(translated, strict=False)
+    _load_thresholds(module, state)
+
+
+def translate(module: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """`state` under this library's names and in its shapes, as `module` expects them.
+
+    Works on anything laid out like a state dict, gradients among them.
+    """
+    own = module.state_dict()
+    translated: dict[str, Tensor] = {}
+    for name, value in _translate_kernel_nets(module, state).items():
+        value = torch.as_tensor(value)
+        owner, _, leaf = name.rpartition(".")
+        prefix = owner + "." if owner else ""
+        if leaf in _SETTINGS:
+            continue
+        if leaf == "mask_params":
+            translated[prefix + "mask.mean"] = value[:, 0]
+            translated[prefix + "mask.sigma"] = value[:, 1]
+        elif leaf == "train_length":
+            target = own.get(prefix + "extent", value)
+            translated[prefix + "extent"] = value.long().expand(target.shape)
+        else:
+            translated[name] = _fit_shape(value, own.get(name))
+    return translated
+
+
+def _rename(name: str) -> str:
+    for pattern, replacement in _RENAME:
+        name = re.sub(pattern, replacement, name)
+    return name
+
+
+def _translate_kernel_nets(module: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Rename everything; count the linear layers of MLPs and SIRENs in order."""
+    linears: dict[str, set[int]] = {}
+    for name, value in state.items():
+        match = _KERNEL_NET.match(name)
+        if match and value.ndim > 1:
+            linears.setdefault(match["owner"], set()).add(int(match["index"]))
+    renamed = {}
+    for name, value in state.items():
+        match = _KERNEL_NET.match(name)
+        if not match:
+            renamed[_rename(name)] = value
+            continue
+        owner = _rename(match["owner"])
+        order = sorted(linears.get(match["owner"], ()))
+        level = sum(index <= int(match["index"]) for index in order) - 1
+        is_siren = isinstance(_find(module, owner), SIREN)
+        is_linear = int(match["index"]) in order
+        rest = match["rest"].removeprefix("layer_norm.")
+        if not is_linear:
+            renamed[f"{owner}norms.{level}.norm.{rest}"] = value
+        elif level == len(order) - 1:
+            renamed[f"{owner}output.{rest}"] = value
+        elif is_siren:
+            middle = "" if rest == "omega_0" else "linear."
+            renamed[f"{owner}layers.{level}.{middle}{rest}"] = value
+        else:
+            renamed[f"{owner}linears.{level}.{rest}"] = value
+    return renamed
+
+
+def _find(module: nn.Module, path: str) -> nn.Module | None:
+    try:
+        return module.get_submodule(path.rstrip("."))
+    except AttributeError:
+        return None
+
+
+def _fit_shape(value: Tensor, target: Tensor | None) -> Tensor:
+    """Drop the axes of length one of what was a 1x1 convolution."""
+    if target is None or value.shape == target.shape:
+        return value
+    trimmed = value.reshape(value.shape[: target.ndim]) if _ends_in_ones(value, target) else value
+    return trimmed
+
+
+def _ends_in_ones(value: Tensor, target: Tensor) -> bool:
+    return value.ndim > target.ndim and all(n == 1 for n in value.shape[target.ndim :])
+
+
+def _load_thresholds(module: nn.Module, state: Mapping[str, Tensor]) -> None:
+    """The published code keeps the cropping threshold with the weights."""
+    renamed = {_rename(name): value for name, value in state.items()}
+    for name, layer in module.named_modules():
+        threshold = renamed.get(f"{name}.mask_threshold" if name else "mask_threshold")
+        if threshold is not None and isinstance(layer, CKConv) and hasattr(layer, "mask"):
+            layer.mask.threshold = round(float(threshold), 6)
