@@ -1,0 +1,92 @@
+"""Data sets by name: `describe` says what one is, `build_loaders` loads it.
+
+    task = describe(cfg)                # nothing is loaded; a config that cannot work stops here
+    task, loaders = build_loaders(cfg)  # loaders.train.batches(epoch) yields (inputs, targets)
+
+`cfg` is the run's config: `dataset`, `dataset_params`, `train.batch_size`, `train.augment` and
+`seed` are read. A data set is one class in a file of its own and one line in `DATASETS`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ckconv.errors import UsageError, check_choice
+from datasets.base import Dataset, Split
+from datasets.cifar import CIFAR10, CIFAR100
+from datasets.digits import Digits
+from datasets.images import PixelSequence
+from datasets.loader import TensorLoader
+from datasets.mnist import MNIST
+from datasets.task import Loader, Loaders, Task
+
+__all__ = ["DATASETS", "Loader", "Loaders", "Task", "build_loaders", "describe"]
+
+DATASETS: dict[str, Dataset] = {
+    dataset.name: dataset
+    for dataset in (
+        Digits(),
+        MNIST(),
+        CIFAR10(),
+        CIFAR100(),
+        PixelSequence("sDigits", Digits()),
+        PixelSequence("sMNIST", MNIST(), "permuted"),
+        PixelSequence("sCIFAR10", CIFAR10(), "noise_padded"),
+    )
+}
+
+
+def describe(cfg: Any) -> Task:
+    """The task that `cfg` asks for, without loading or fetching any data.
+
+    Raises `UsageError` for an unknown data set and for flags that do not go together.
+    """
+    check_choice("dataset", cfg.dataset, DATASETS)
+    if cfg.train.batch_size < 1:
+        raise UsageError(f"train.batch_size={cfg.train.batch_size}: give a number of at least 1")
+    return DATASETS[cfg.dataset].describe(cfg)
+
+
+def build_loaders(
+    cfg: Any,
+    device: torch.device | str = "cpu",
+    rank: int = 0,
+    world_size: int = 1,
+    state: dict[str, Tensor] | None = None,
+) -> tuple[Task, Loaders]:
+    """Load the data set of `cfg` onto `device`, for the process `rank` of `world_size`.
+
+    `state` is the `Loaders.state` that a checkpoint kept: its permutation or noise is used again.
+    Raises `UsageError` as `describe` does, and for data that are missing, damaged, or do not fit
+    `state`.
+    """
+    task = describe(cfg)
+    if cfg.train.batch_size % world_size:
+        raise UsageError(
+            f"train.batch_size={cfg.train.batch_size}: it is shared by {world_size} processes; "
+            f"give a multiple of {world_size}"
+        )
+    splits = DATASETS[cfg.dataset].splits(cfg, state)
+
+    def loader(split: Split, train: bool = False) -> TensorLoader:
+        return TensorLoader(
+            split.inputs,
+            split.targets,
+            split.pipeline,
+            batch_size=cfg.train.batch_size,
+            train=train,
+            seed=cfg.seed,
+            rank=rank,
+            world_size=world_size,
+            device=device,
+        )
+
+    return task, Loaders(
+        loader(splits.train, train=True),
+        loader(splits.validation) if splits.validation else None,
+        loader(splits.test),
+        splits.state,
+    )

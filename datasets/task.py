@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from torch import Tensor
@@ -14,9 +14,11 @@ class Task:
     """A learning task.
 
     `size` is (length,) for sequences and (height, width) for images. `loss` is `cross_entropy`
-    or `mse`; `metric` is `accuracy` (higher is better) or `mse` (lower is better). With
-    `per_step` a target is given for every time step: targets are (batch, length) and the
-    network's output is (batch, out_channels, length).
+    or `mse`; `metric` is `accuracy` (higher is better) or `mse` (lower is better). Targets are
+    int64 (batch,) for `cross_entropy`, float32 (batch, out_channels) for `mse`. With `per_step` a
+    target is given for every time step: targets are (batch, length) and the network's output is
+    (batch, out_channels, length). `train_samples` are the samples trained on, without those held
+    out for validation.
     """
 
     name: str
@@ -54,8 +56,13 @@ class Loader(Protocol):
 
 @dataclass
 class Loaders:
-    """The splits of a data set. `validation` is None where no samples are held out."""
+    """The splits of a data set. `validation` is None where no samples are held out.
+
+    `state` holds the fixed random tensors that the inputs depend on (a permutation, noise): save
+    it with the weights and give it back to `build_loaders`, and the network meets the same inputs.
+    """
 
     train: Loader
     validation: Loader | None
     test: Loader
+    state: dict[str, Tensor] = field(default_factory=dict)

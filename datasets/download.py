@@ -1,0 +1,218 @@
+"""Fetch and unpack data sets: checked, into a scratch folder first, nothing left behind."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import hashlib
+import os
+import shutil
+import sys
+import tarfile
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from urllib.request import Request, urlopen
+
+from tqdm import tqdm
+
+from ckconv.errors import UsageError
+
+TIMEOUT_S = 15  # without an answer, or without another byte
+CHUNK = 1 << 20
+DAMAGE = (EOFError, OSError, tarfile.TarError, zipfile.BadZipFile, zlib.error, ValueError)
+
+
+@dataclass(frozen=True)
+class Remote:
+    """A file on the network: its mirrors, and `digest` as `md5:...` or `sha256:...`, or empty."""
+
+    filename: str
+    urls: tuple[str, ...]
+    digest: str = ""
+
+
+class DownloadError(Exception):
+    """A file could not be had from any of its mirrors."""
+
+
+def obtain(
+    name: str,
+    folder: Path,
+    remotes: Sequence[Remote],
+    unpack: Callable[[Sequence[Path], Path], None],
+    by_hand: str,
+) -> None:
+    """Make `folder` if it does not exist, from archives beside it or from the network.
+
+    `unpack(archives, into)` fills the folder that `folder` becomes once it is complete; archives
+    are looked for in the folder's parent and otherwise downloaded. Processes that share the disk
+    wait for each other. Raises `UsageError` naming the folder and the two ways to get the data.
+    """
+    if folder.is_dir():
+        return
+    try:
+        with _scratch(folder.parent) as scratch:
+            if folder.is_dir():  # another process was faster
+                return
+            archives = [_archive(name, remote, folder.parent, scratch) for remote in remotes]
+            into = scratch / folder.name
+            into.mkdir()
+            unpack(archives, into)
+            os.replace(into, folder)
+    except DownloadError as error:
+        raise UsageError(
+            f"{name} is not in {folder} and could not be downloaded ({error}): "
+            f"run once with a network connection, which downloads it, or {by_hand} yourself"
+        ) from error
+    except OSError as error:
+        raise UsageError(f"{name} could not be written to {folder}: {error}") from error
+
+
+def read_file(path: Path) -> bytes:
+    """The content of a file, or of the same file with .gz after its name.
+
+    Raises `UsageError` naming the file that is missing or cannot be read.
+    """
+    packed = path.with_name(path.name + ".gz")
+    try:
+        if not path.exists() and packed.exists():
+            with gzip.open(packed) as file:
+                return file.read()
+        return path.read_bytes()
+    except FileNotFoundError as error:
+        raise UsageError(
+            f"{path} is missing: put it there, or remove the folder {path.parent} "
+            "to have it downloaded again"
+        ) from error
+    except DAMAGE as error:
+        raise UsageError(f"{path} cannot be read: {error}") from error
+
+
+def unpack_tar(archive: Path, into: Path, wanted: Callable[[PurePosixPath], bool]) -> None:
+    """Extract the files of a tar archive, compressed or not, for which `wanted(path)` is true.
+
+    Raises `UsageError` for a damaged archive and for one with a path that leads out of `into`,
+    wanted or not.
+    """
+    try:
+        with tarfile.open(archive, "r|*") as tar:
+            for member in tar:
+                tarfile.data_filter(member, str(into))
+                if member.isfile() and wanted(PurePosixPath(member.name)):
+                    tar.extract(member, into, filter="data")
+    except tarfile.FilterError as error:
+        raise UsageError(f"{archive.name} was refused: {error}") from error
+    except DAMAGE as error:
+        raise _damaged(archive, error) from error
+
+
+def unpack_zip(archive: Path, into: Path, wanted: Callable[[PurePosixPath], bool]) -> None:
+    """The same as `unpack_tar` for a zip archive."""
+    try:
+        with zipfile.ZipFile(archive) as file:
+            for member in file.infolist():
+                path = PurePosixPath(member.filename)
+                if path.is_absolute() or ".." in path.parts:
+                    raise UsageError(f"{archive.name} was refused: {path} leads out of its folder")
+                if not member.is_dir() and wanted(path):
+                    file.extract(member, into)
+    except UsageError:
+        raise
+    except DAMAGE as error:
+        raise _damaged(archive, error) from error
+
+
+def _damaged(archive: Path, error: Exception) -> UsageError:
+    return UsageError(
+        f"{archive.name} is damaged ({error or type(error).__name__}): "
+        "download it again, or put an intact copy in its place"
+    )
+
+
+@contextlib.contextmanager
+def _scratch(parent: Path) -> Iterator[Path]:
+    """A folder in `parent`, held by one process at a time; afterwards all is as it was before."""
+    made = [folder for folder in (parent, *parent.parents) if not folder.exists()]
+    parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with _locked(parent), tempfile.TemporaryDirectory(prefix=".new-", dir=parent) as scratch:
+            yield Path(scratch)
+    finally:
+        for folder in made:
+            with contextlib.suppress(OSError):  # it holds the data now
+                folder.rmdir()
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Let one process at a time in, where the system has such locks."""
+    try:
+        import fcntl
+    except ImportError:
+        yield
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _archive(name: str, remote: Remote, beside: Path, scratch: Path) -> Path:
+    """The archive that a person put into `beside`, else downloaded into `scratch`; checked."""
+    by_hand = beside / remote.filename
+    if by_hand.is_file():
+        if not _matches(by_hand, remote.digest):
+            raise UsageError(
+                f"{by_hand} is damaged or of another version (it should have {remote.digest}): "
+                "put an intact copy there, or remove it to have it downloaded"
+            )
+        return by_hand
+    errors = []
+    for url in remote.urls:
+        print(f"{name}: downloading {url}", file=sys.stderr)
+        try:
+            return _fetch(url, scratch / remote.filename, remote.digest)
+        except OSError as error:
+            errors.append(f"{url}: {error}")
+    raise DownloadError("; ".join(errors))
+
+
+def _fetch(url: str, target: Path, digest: str) -> Path:
+    request = Request(url, headers={"User-Agent": "flexconv"})
+    with urlopen(request, timeout=TIMEOUT_S) as answer, target.open("wb") as file:
+        size = answer.headers.get("Content-Length")
+        with tqdm(
+            total=int(size) if size else None, unit="B", unit_scale=True, disable=None
+        ) as bar:
+            while chunk := answer.read(CHUNK):
+                file.write(chunk)
+                bar.update(len(chunk))
+    if not _matches(target, digest):
+        raise OSError(f"what arrived does not have the digest {digest}")
+    return target
+
+
+def _matches(path: Path, digest: str) -> bool:
+    if not digest:
+        return True
+    kind, expected = digest.split(":")
+    found = hashlib.new(kind, usedforsecurity=False)
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK):
+            found.update(chunk)
+    return found.hexdigest() == expected
+
+
+def unpack_gzip(archive: Path, target: Path) -> None:
+    """Decompress one file. Raises `UsageError` where it is damaged."""
+    try:
+        with gzip.open(archive) as source, target.open("wb") as file:
+            shutil.copyfileobj(source, file)
+    except DAMAGE as error:
+        raise _damaged(archive, error) from error

@@ -1,0 +1,177 @@
+"""Image classification data sets, and the same images read as sequences."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ckconv.errors import UsageError
+from datasets.base import (
+    Dataset,
+    Split,
+    Splits,
+    augmentation,
+    data_root,
+    every_nth,
+    fixed_tensor,
+    sampled_length,
+)
+from datasets.split import held_out_count, hold_out
+from datasets.task import Task
+from datasets.transforms import (
+    DigitDistortion,
+    Flatten,
+    FlipCrop,
+    Normalise,
+    Permute,
+    Pipeline,
+    RowsThenNoise,
+)
+
+PADDED_LENGTH = 1000  # steps of a noise-padded image
+PERMUTATION_SEED = 92916
+NOISE_SEED = 1000
+
+
+@dataclass
+class RawImages:
+    """Pixels (N, C, H, W) and labels (N,), both uint8, as their authors split them."""
+
+    train: NDArray
+    train_labels: NDArray
+    test: NDArray
+    test_labels: NDArray
+
+
+class ImageDataset(Dataset):
+    """Images of one size in memory, as uint8; `dataset_params.val_fraction` of the training set
+    is held out for validation, stratified, the same samples in every run.
+    """
+
+    channels: int
+    size: tuple[int, int]
+    classes: int
+    train_total: int  # training samples, those for validation among them
+    mean: tuple[float, ...]  # per channel, of pixel / scale
+    std: tuple[float, ...]
+    scale: float = 255.0
+    crop_padding: int = 4  # of augmentation `resnet`
+
+    @abstractmethod
+    def read(self, root: Path) -> RawImages:
+        """The images under `root`, fetched first where they are missing."""
+
+    def held_out(self, cfg: Any) -> int:
+        """The number of training samples that are kept for validation."""
+        return held_out_count(self.train_total, cfg.dataset_params.val_fraction)
+
+    def describe(self, cfg: Any) -> Task:
+        self.check(cfg)
+        return self.task(cfg)
+
+    def task(self, cfg: Any) -> Task:
+        """The task that the images make, whatever becomes of them afterwards."""
+        held = self.held_out(cfg)
+        trained = self.train_total - held
+        if (held and held < self.classes) or trained < self.classes:
+            raise UsageError(
+                f"dataset_params.val_fraction={cfg.dataset_params.val_fraction}: of the "
+                f"{self.train_total} training samples of {self.name} at least {self.classes} "
+                "must be held out and as many trained on, or 0 held out"
+            )
+        return Task(self.name, self.channels, self.classes, self.size, trained)
+
+    def splits(self, cfg: Any, state: dict[str, Tensor] | None) -> Splits:
+        raw = self.read(data_root(cfg))
+        augment = augmentation(cfg, self)
+        train, validation = np.arange(len(raw.train)), None
+        if held := self.held_out(cfg):
+            train, validation = hold_out(raw.train_labels, held)
+
+        def split(pixels: NDArray, labels: NDArray, augment: str | None = None) -> Split:
+            pipeline = self.pipeline(augment)
+            return Split(torch.from_numpy(pixels), torch.from_numpy(labels), pipeline)
+
+        return Splits(
+            split(raw.train[train], raw.train_labels[train], augment),
+            None
+            if validation is None
+            else split(raw.train[validation], raw.train_labels[validation]),
+            split(raw.test, raw.test_labels),
+        )
+
+    def pipeline(self, augment: str | None) -> Pipeline:
+        """Augmentation at the stored size; then stages that resample images; then normalisation."""
+        augmenting = {
+            None: [],
+            "resnet": [FlipCrop(self.crop_padding)],
+            "standard": [DigitDistortion()],
+        }
+        return Pipeline(*augmenting[augment], Normalise(self.mean, self.std, self.scale))
+
+
+class PixelSequence(Dataset):
+    """The images of another data set, read row by row as one sequence of pixels.
+
+    `permuted`: the steps in one random order, the same for all images. `noise_padded`: a row of
+    the image is one step, then noise up to `PADDED_LENGTH` steps: standard normal, one draw that
+    all images share (Chang et al., 2019).
+    """
+
+    def __init__(self, name: str, images: ImageDataset, variant: str | None = None):
+        self.name = name
+        self.images = images
+        self.augmentations = tuple(a for a in images.augmentations if a == "resnet")
+        self.flags = frozenset({"sr_train", "sr_test", variant} - {None})
+
+    def describe(self, cfg: Any) -> Task:
+        self.check(cfg)
+        task = self.images.task(cfg)
+        channels, length = task.in_channels, math.prod(task.size)
+        if cfg.dataset_params.noise_padded:
+            channels, length = channels * task.size[1], PADDED_LENGTH
+        length = sampled_length(length, cfg.dataset_params.sr_train)
+        return replace(task, name=self.name, in_channels=channels, size=(length,))
+
+    def splits(self, cfg: Any, state: dict[str, Tensor] | None) -> Splits:
+        params = cfg.dataset_params
+        splits = self.images.splits(cfg, state)
+        fixed = self._fixed(cfg, state)
+        if params.noise_padded:
+            stages = [RowsThenNoise(fixed["noise"])]
+        elif params.permuted:
+            stages = [Flatten(), Permute(fixed["permutation"])]
+        else:
+            stages = [Flatten()]
+
+        def sequence(split: Split, n: int) -> Split:
+            return replace(split, pipeline=every_nth(split.pipeline.then(*stages), n))
+
+        validation = splits.validation and sequence(splits.validation, params.sr_train)
+        return Splits(
+            sequence(splits.train, params.sr_train),
+            validation,
+            sequence(splits.test, params.sr_test),
+            fixed,
+        )
+
+    def _fixed(self, cfg: Any, state: dict[str, Tensor] | None) -> dict[str, Tensor]:
+        """NumPy's RandomState keeps its streams over versions, so that the draws stay the same."""
+        height, width = self.images.size
+        if cfg.dataset_params.permuted:
+            order = np.random.RandomState(PERMUTATION_SEED).permutation(height * width)
+            order = torch.from_numpy(order.astype(np.int64))
+            return {"permutation": fixed_tensor(state, "permutation", order)}
+        if cfg.dataset_params.noise_padded:
+            shape = (self.images.channels * width, PADDED_LENGTH - height)
+            noise = torch.from_numpy(np.random.RandomState(NOISE_SEED).standard_normal(shape))
+            return {"noise": fixed_tensor(state, "noise", noise.float())}
+        return {}
