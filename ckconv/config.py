@@ -7,7 +7,6 @@ library, the command line's schema and the networks all use these definitions.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Optional
 
 from ckconv.errors import UsageError, check_choice
 
@@ -41,7 +40,7 @@ class KernelConfig:
     """A kernel generator: the network that maps positions to kernel values."""
 
     type: str = "MAGNet"  # MLP, SIREN, nSIREN, Fourier, Gabor, MAGNet
-    dim_linear: Optional[int] = None  # accepted and ignored: the data set decides
+    dim_linear: int | None = None  # accepted and ignored: the data set decides
     no_hidden: int = 32  # width
     no_layers: int = 3  # depth: linear maps (MLP, SIREN), hidden linear maps (the others)
     activ_function: str = "ReLU"  # MLP: ReLU, LeakyReLU, Swish
@@ -51,7 +50,7 @@ class KernelConfig:
     weight_norm: bool = False  # MLP, SIREN, nSIREN: weight normalization
     steerable: bool = False  # 2-D MAGNet: learn a rotation per filter
     init_spatial_value: float = 1.0  # Gabor, MAGNet: centres start uniform in +- this
-    bias_init: Optional[str] = None  # SIREN, nSIREN: None (PyTorch's default), zero, uniform
+    bias_init: str | None = None  # SIREN, nSIREN: None (PyTorch's default), zero, uniform
     input_scale: float = 25.6  # Gabor, MAGNet: scale of the initial frequencies
     sampling_rate_norm: float = 1.0  # factor on the sampled kernel
     regularize: bool = False  # anti-aliasing regularization on or off

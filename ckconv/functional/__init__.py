@@ -1,7 +1,7 @@
 """The convolution itself: direct or by FFT, causal or centred, with kernels of any size.
 
-    import ckconv.functional as F
-    y = F.conv(x, kernel, bias, causal=True)
+import ckconv.functional as F
+y = F.conv(x, kernel, bias, causal=True)
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""Layers: CKConv, FlexConv, the Gaussian mask, the kernel generators."""
+"""Layers: CKConv, FlexConv, the Gaussian mask, N-Jet, the kernel generators."""
 
 from ckconv.nn import ck
 from ckconv.nn.conv import CKConv, FlexConv
 from ckconv.nn.mask import GaussianMask
+from ckconv.nn.njet import NJet
 
-__all__ = ["CKConv", "FlexConv", "GaussianMask", "ck"]
+__all__ = ["CKConv", "FlexConv", "GaussianMask", "NJet", "ck"]

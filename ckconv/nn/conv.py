@@ -102,6 +102,10 @@ class CKConv(nn.Module):
             self._sampled = self.sample_kernel()
         return self._sampled
 
+    def kernel_norm(self) -> Tensor:
+        """The L2 norm of `conv_kernel`."""
+        return torch.linalg.vector_norm(self.conv_kernel)
+
     def sample_kernel(self) -> Tensor:
         """Sample the kernel from the generator: (out, in, *size), in the parameters' dtype."""
         axes = self._axes(self.crop())

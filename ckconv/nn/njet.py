@@ -1,0 +1,111 @@
+"""N-Jet: convolutions in a basis of Gaussian derivatives, the baseline `conv.type=SRF`."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+import ckconv.functional as F
+from ckconv.errors import UsageError
+
+
+class NJet(nn.Module):
+    """A 2-D convolution whose kernel is a learned mix of Gaussian derivatives.
+
+    Pintea et al., 2021 (arXiv 2106.03412). The scale, sigma = 2^scales pixels, is learned, and
+    with it the kernel's size, 2 ceil(init_k * sigma + 1/2) + 1.
+
+    Args:
+        in_channels: channels of the input (B, in_channels, H, W).
+        out_channels: channels of the output, which has the input's size.
+        order: highest order of derivative; the basis has (order + 1)(order + 2) / 2 functions.
+        init_k: half-width of the kernel, in sigmas.
+        init_scale: initial log2 of sigma.
+        scale: deployed resolution / trained resolution, by which sigma grows (`kernel.srf.scale`;
+            0 means 1).
+
+    Raises:
+        UsageError: for an order under 0 or a scale that is not positive.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        order: int = 4,
+        init_k: float = 2.0,
+        init_scale: float = 0.0,
+        scale: float = 0.0,
+    ) -> None:
+        super().__init__()
+        if order < 0:
+            raise UsageError(f"order={order}: give a derivative order of at least 0")
+        self.in_channels, self.out_channels = in_channels, out_channels
+        self.order, self.init_k = order, init_k
+        n_basis = (order + 1) * (order + 2) // 2
+        self.alphas = nn.Parameter(torch.empty(n_basis, in_channels, out_channels))
+        nn.init.normal_(self.alphas, std=1 / math.sqrt(n_basis * in_channels))
+        self.scales = nn.Parameter(torch.full((1,), float(init_scale)))
+        self.resolution_ratio = 1.0
+        self._sampled: Tensor | None = None
+        self.set_resolution(scale or 1.0)
+
+    def set_resolution(self, ratio: float) -> None:
+        """Deploy at `ratio` = new / present resolution: sigma, in pixels, grows by it."""
+        if isinstance(ratio, list | tuple):
+            if len(set(ratio)) > 1:
+                raise UsageError(f"ratio={ratio}: an N-Jet has one sigma for both axes")
+            ratio = ratio[0]
+        if ratio <= 0:
+            raise UsageError(
+                f"kernel.srf.scale={ratio}: give a positive ratio of resolutions, or 0"
+            )
+        self.resolution_ratio *= ratio
+
+    def sigma(self) -> Tensor:
+        """The Gaussian's standard deviation in pixels, (1,)."""
+        return torch.exp2(self.scales) * self.resolution_ratio
+
+    def cropped_size(self) -> tuple[int, int]:
+        """The kernel's present size."""
+        size = 2 * math.ceil(self.init_k * self.sigma().item() + 0.5) + 1
+        return size, size
+
+    def sample_kernel(self) -> Tensor:
+        """The kernel, (out, in, k, k)."""
+        sigma = self.sigma()
+        half = self.cropped_size()[0] // 2
+        x = torch.arange(-half, half + 1, device=sigma.device, dtype=sigma.dtype)
+        gaussian = torch.exp(-0.5 * (x / sigma).square())
+        gaussian = gaussian / gaussian.sum()
+        # sigma^n d^n/dx^n G = (-1)^n He_n(x / sigma) G, He_n the probabilists' Hermite polynomials
+        axis = [gaussian]
+        hermite = [torch.ones_like(x), x / sigma]
+        for n in range(1, self.order + 1):
+            axis.append((-1) ** n * hermite[n] * gaussian)
+            hermite.append(x / sigma * hermite[n] - n * hermite[n - 1])
+        n = self.order
+        pairs = [(i, j) for i in range(n + 1) for j in range(n - i, -1, -1)]  # rows, columns
+        basis = torch.stack([axis[i][:, None] * axis[j][None, :] for i, j in pairs])  # (n, k, k)
+        return torch.einsum("nio,nxy->oixy", self.alphas, basis)
+
+    @property
+    def conv_kernel(self) -> Tensor:
+        """The kernel of the last forward pass, (out, in, k, k)."""
+        if self._sampled is None:
+            self._sampled = self.sample_kernel()
+        return self._sampled
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Convolve x (B, in_channels, H, W); the output has the same size."""
+        with torch.autocast(x.device.type, enabled=False):
+            self._sampled = self.sample_kernel()
+        return F.conv(x, self._sampled.to(x.dtype))
+
+    def __getstate__(self) -> dict:
+        return {**self.__dict__, "_sampled": None}
+
+    def extra_repr(self) -> str:
+        return f"{self.in_channels}, {self.out_channels}, order={self.order}"

@@ -1,0 +1,57 @@
+"""Penalties on kernels, masks and frequencies, summed over the layers of a network."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from ckconv.nn.ck import SineLayer
+from ckconv.nn.conv import CKConv
+from ckconv.nn.mask import GaussianMask
+from ckconv.nn.njet import NJet
+
+
+def kernel_norm(model: nn.Module) -> Tensor:
+    """Sum of the L2 norms (not squared) of every layer's sampled kernel and bias.
+
+    The kernels are those of the last forward pass. For convolutions with ordinary weights, these
+    are the kernels. Takes the place of weight decay: it decays what a layer computes with, not
+    the generator that makes it (CKConv paper, section 5).
+    """
+    norms = []
+    for module in model.modules():
+        if isinstance(module, CKConv):
+            norms.append(module.kernel_norm())
+        elif isinstance(module, NJet):
+            norms.append(_norm(module.conv_kernel))
+        elif isinstance(module, nn.Conv1d | nn.Conv2d):
+            norms.append(_norm(module.weight))
+        else:
+            continue
+        if getattr(module, "bias", None) is not None:
+            norms.append(_norm(module.bias))
+    return _total(norms, model)
+
+
+def mask_norm(model: nn.Module) -> Tensor:
+    """Sum over layers of the L2 norm of the mask's parameters, mean and sigma together."""
+    masks = [module for module in model.modules() if isinstance(module, GaussianMask)]
+    return _total([torch.cat((mask.mean, mask.sigma)).norm() for mask in masks], model)
+
+
+def magnitude(model: nn.Module) -> Tensor:
+    """Sum over the sine layers of SIREN generators of the L2 norm of `omega_0 * W`."""
+    layers = [module for module in model.modules() if isinstance(module, SineLayer)]
+    return _total([(x.omega_0 * x.linear.effective_weight()).norm() for x in layers], model)
+
+
+def _norm(x: Tensor) -> Tensor:
+    """The L2 norm; its gradient at zero, where biases start, is zero."""
+    return torch.linalg.vector_norm(x)
+
+
+def _total(norms: list[Tensor], model: nn.Module) -> Tensor:
+    if norms:
+        return torch.stack(norms).sum()
+    parameter = next(model.parameters(), torch.zeros(()))
+    return torch.zeros((), device=parameter.device)

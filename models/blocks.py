@@ -1,0 +1,121 @@
+"""What the networks are made of: convolutions by name, norms, residual blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import Tensor, nn
+
+from ckconv.config import ConvConfig, KernelConfig, MaskConfig, parse_horizon
+from ckconv.errors import UsageError, check_choice
+from ckconv.nn import CKConv, FlexConv, NJet
+from models.config import NetConfig
+
+NONLINEARITIES = {"ReLU": nn.ReLU, "LeakyReLU": nn.LeakyReLU}
+_BATCH_NORM = {1: nn.BatchNorm1d, 2: nn.BatchNorm2d}
+_POINTWISE = {1: nn.Conv1d, 2: nn.Conv2d}
+
+ConvFactory = Callable[[int, int], nn.Module]
+
+
+class CausalConv1d(nn.Conv1d):
+    """An ordinary 1-D convolution that reads the present and the past only."""
+
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: int, bias: bool = True):
+        super().__init__(in_channels, out_channels, kernel_size, bias=bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        past = self.kernel_size[0] - 1
+        return super().forward(nn.functional.pad(x, (past, 0)))  # (B, C, L)
+
+
+def conv_factory(dim: int, kernel: KernelConfig, conv: ConvConfig, mask: MaskConfig) -> ConvFactory:
+    """A function (in_channels, out_channels) -> layer, for the layers of a network.
+
+    Raises `UsageError` for settings that residual networks cannot be built with.
+    """
+    check_choice("conv.type", conv.type, ("FlexConv", "CKConv", "Conv", "SRF"))
+    if conv.padding != "same" or conv.stride != 1:
+        raise UsageError(
+            f"conv.padding={conv.padding} conv.stride={conv.stride}: the residual blocks keep the "
+            "resolution; use conv.padding=same conv.stride=1"
+        )
+    if conv.type == "FlexConv":
+        return lambda a, b: FlexConv(a, b, dim, kernel, conv, mask)
+    if conv.type == "CKConv":
+        return lambda a, b: CKConv(a, b, dim, kernel, conv)
+    if conv.type == "SRF":
+        if dim != 2:
+            raise UsageError("conv.type=SRF: N-Jet layers are for images; use FlexConv or CKConv")
+        return lambda a, b: NJet(a, b, scale=kernel.srf.scale)
+    return _plain_conv(dim, conv)
+
+
+def _plain_conv(dim: int, conv: ConvConfig) -> ConvFactory:
+    size = parse_horizon(conv.horizon)
+    if not isinstance(size, int):
+        raise UsageError(
+            f"conv.type=Conv conv.horizon={size}: an ordinary convolution needs its kernel size; "
+            "give an odd number, such as conv.horizon=3"
+        )
+    if dim == 1:
+        return lambda a, b: CausalConv1d(a, b, size, bias=conv.bias)
+    return lambda a, b: nn.Conv2d(a, b, size, padding=size // 2, bias=conv.bias)
+
+
+def make_norm(name: str, channels: int, dim: int) -> nn.Module:
+    """BatchNorm, or LayerNorm over channels and positions (a GroupNorm of one group)."""
+    if name == "LayerNorm":
+        return nn.GroupNorm(1, channels, eps=1e-12)
+    return _BATCH_NORM[dim](channels)
+
+
+class ResidualBlock(nn.Module):
+    """conv, norm, nonlinearity, dropout, conv, norm; plus the shortcut; nonlinearity.
+
+    (B, in_channels, *size) -> (B, out_channels, *size). The shortcut is a 1x1 convolution where
+    the width changes. With `tcn`, a nonlinearity and dropout follow the second convolution too,
+    as in temporal convolutional networks (Bai et al., 2018).
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        dim: int,
+        conv: ConvFactory,
+        net: NetConfig,
+        tcn: bool = False,
+    ) -> None:
+        super().__init__()
+        self.conv1 = conv(in_channels, out_channels)
+        self.norm1 = make_norm(net.norm, out_channels, dim)
+        self.conv2 = conv(out_channels, out_channels)
+        self.norm2 = make_norm(net.norm, out_channels, dim)
+        self.nonlinearity = NONLINEARITIES[net.nonlinearity]()
+        self.dropout = nn.Dropout(net.dropout)
+        self.tcn = tcn
+        self.shortcut = nn.Identity()
+        if in_channels != out_channels:
+            self.shortcut = _POINTWISE[dim](in_channels, out_channels, 1)
+            nn.init.kaiming_normal_(self.shortcut.weight)
+            nn.init.zeros_(self.shortcut.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.dropout(self.nonlinearity(self.norm1(self.conv1(x))))  # (B, out, *size)
+        h = self.norm2(self.conv2(h))
+        if self.tcn:
+            h = self.dropout(self.nonlinearity(h))
+        return self.nonlinearity(h + self.shortcut(x))
+
+
+def set_resolution(model: nn.Module, ratio: float | tuple[float, ...]) -> None:
+    """Deploy every continuous-kernel layer of `model` at `ratio` = new / present resolution.
+
+    `ratio` is one number, or one per axis. No layer is rebuilt and no weight changes: kernels
+    are sampled more finely or more coarsely over the same span and scaled by 1 / ratio per axis.
+    Ordinary convolutions have no resolution and stay as they are.
+    """
+    for module in model.modules():
+        if isinstance(module, CKConv | NJet):
+            module.set_resolution(ratio)
