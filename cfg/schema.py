@@ -7,7 +7,6 @@ stops when the command line is composed, with the flag's name.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Optional
 
 from ckconv.config import ConvConfig, KernelConfig, MaskConfig
 from models.config import NetConfig
@@ -62,7 +61,7 @@ class Train:
     epochs: int = 30
     batch_size: int = 64
     lr: float = 0.01
-    augment: Optional[str] = None
+    augment: str | None = None
     optimizer: str = "Adam"
     optimizer_params: OptimizerParams = field(default_factory=OptimizerParams)
     omega_0_lr_factor: float = 1.0
@@ -82,6 +81,8 @@ class Train:
     accumulate: int = 1
     ema: float = 0.0
     sync_batchnorm: bool = False
+    early_stop: int = 0
+    select_on: str = "validation"
     resume: str = ""
 
 

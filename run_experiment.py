@@ -1,0 +1,85 @@
+"""Train and test one model."""
+
+from __future__ import annotations
+
+import copy
+import time
+
+import torchinfo
+from omegaconf import DictConfig, OmegaConf
+from torch import nn
+
+from cfg.cli import Job, program
+from datasets import build_loaders, describe
+from models import build_model
+from training import checkpoints, figures, pretrained, report, runtime
+from training.evaluation import evaluate
+from training.loop import fit
+from training.records import EpochLog
+from training.validate import prepare, validate, validate_task
+from training.wandb_log import WandbLog
+
+
+@program
+def main(cfg: DictConfig, job: Job) -> None:
+    """Train a network on a data set, keep the best epoch, and test it."""
+    started = time.perf_counter()
+    cfg, saved = checkpoints.resume(cfg, job.folder, job.typed)
+    cfg = prepare(cfg)
+    validate(cfg)
+    task = describe(cfg)
+    validate_task(cfg, task)
+
+    device = runtime.choose_device(cfg.device)
+    runtime.allow_tf32(cfg.train.tf32)
+    runtime.seed_everything(cfg.seed, cfg.deterministic)
+    model = build_model(cfg, task)
+    print_summary(model, list(cfg.summary), cfg.summary_depth)
+    data_state = saved["data"] if saved else {}
+    weights = None if saved else pretrained.find(cfg, job.folder)
+    if weights is not None:
+        data_state = pretrained.load(model, weights, cfg.pretrained_strict)
+    task, loaders = build_loaders(cfg, device, state=data_state)
+    model = runtime.place(model, device, cfg.train.channels_last and task.dim == 2)
+
+    OmegaConf.save(cfg, job.folder / "config.yaml")
+    wandb = WandbLog(
+        cfg, checkpoints.plain(cfg), job.folder, saved["log"]["wandb_id"] if saved else None
+    )
+    test_settings = {"precision": cfg.train.precision, "top5": cfg.train.report_top5_acc}
+    try:
+        before = progress = None
+        if cfg.test.before_train:
+            before = evaluate(model, loaders.test, task, **test_settings)
+            print(f"before training: {report.results_text('test', before)}")
+        if cfg.train.do:
+            log = EpochLog(cfg, job.folder, wandb)
+            progress = fit(model, loaders, task, cfg, job.folder, log, saved)
+        test = evaluate(model, loaders.test, task, **test_settings)
+        seconds = time.perf_counter() - started
+        values = report.result(cfg, task, model, test, progress, seconds, device, before)
+        report.write(job.folder / report.RESULT, values)
+        picture = job.folder / "kernels.png"
+        figures.save_kernels(model, picture, f"{cfg.net.type} on {task.name}")
+        wandb.summarize({f"test/{name}": value for name, value in test.items()})
+        wandb.image("kernels", picture)
+    except BaseException:
+        wandb.finish(failed=True)
+        raise
+    wandb.finish()
+    print(report.table(values, model, job.folder))
+
+
+def print_summary(model: nn.Module, shape: list[int], depth: int) -> None:
+    """Print the network's layers at an input shape; `[0]` for none. The network stays untouched."""
+    if shape == [0]:
+        return
+    print(
+        torchinfo.summary(
+            copy.deepcopy(model), input_size=shape, depth=depth, device="cpu", verbose=0
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()

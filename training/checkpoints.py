@@ -1,0 +1,163 @@
+"""Checkpoints: written so that a kill at any moment leaves a loadable file, read with suspicion."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+
+from ckconv.errors import UsageError
+
+LAST, BEST = "last.pt", "best.pt"
+FORMAT = "flexconv checkpoint 1"
+NO_RESUME = ("", "False", "None")  # values of train.resume that start afresh
+OWN_FOLDER = ("auto", "True")  # values that continue whatever the run's own folder holds
+
+# Flags that may change between a run and its continuation: they do not touch the weights.
+FREE = (
+    "comment",
+    "dataset_params.from_cache",
+    "dataset_params.in_ram",
+    "dataset_params.root",
+    "dataset_params.workers",
+    "debug",
+    "device",
+    "pretrained",
+    "profile.",
+    "summary",
+    "test.",
+    "time",
+    "train.early_stop",
+    "train.epochs",
+    "train.report_top5_acc",
+    "wandb.",
+)
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write a file under a temporary name and rename it, so that it is never seen half written."""
+    temporary = path.with_name(path.name + ".part")
+    with open(temporary, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+
+
+def save(path: Path, content: dict[str, Any]) -> None:
+    """Write a checkpoint atomically."""
+    buffer = io.BytesIO()
+    torch.save({"format": FORMAT, **content}, buffer)
+    write_atomically(path, buffer.getbuffer())
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Read a checkpoint, ours or another's, without running any code that it carries.
+
+    Raises `UsageError` for a file that is missing, truncated, no checkpoint, or that holds more
+    than tensors and plain values.
+    """
+    if path.is_dir() or not path.exists():
+        what = "is a folder" if path.is_dir() else "does not exist"
+        raise UsageError(f"{path}: {what}; give the path of a checkpoint file")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        if "Unsupported" in str(error) or "GLOBAL" in str(error) or "REDUCE" in str(error):
+            raise UsageError(
+                f"{path}: holds objects other than tensors and plain values, which could run code "
+                "when loaded; only plain checkpoints are read"
+            ) from error
+        raise UsageError(f"{path}: is not a checkpoint") from error
+    except OSError:
+        raise
+    except Exception as error:  # torch reports damaged archives by many kinds of exception
+        raise UsageError(
+            f"{path}: is truncated or not a checkpoint; give a file that was written completely"
+        ) from error
+    if not isinstance(content, dict):
+        raise UsageError(f"{path}: holds a {type(content).__name__}, not a checkpoint")
+    return content
+
+
+def is_ours(content: dict[str, Any]) -> bool:
+    """Whether `read` gave a checkpoint that `save` wrote."""
+    return content.get("format") == FORMAT
+
+
+def resume(
+    cfg: DictConfig, folder: Path, typed: tuple[str, ...] = ()
+) -> tuple[DictConfig, dict[str, Any] | None]:
+    """The config and the last checkpoint to go on with, None where there is nothing to resume.
+
+    Flags that are at their defaults and not among the `typed` ones are taken from the checkpoint.
+    Raises `UsageError` where a flag that decides the result differs from the run's own.
+    """
+    if cfg.train.resume in NO_RESUME:
+        return cfg, None
+    path = folder / LAST
+    if not path.exists():
+        if cfg.train.resume in OWN_FOLDER:
+            return cfg, None
+        raise UsageError(f"train.resume={cfg.train.resume}: there is no {LAST} in this folder")
+    saved = read(path)
+    if not is_ours(saved) or "optimizer" not in saved:
+        raise UsageError(f"{path}: is not the last checkpoint of a run; nothing to resume")
+    return _continued(cfg, saved["config"], typed), saved
+
+
+def _continued(cfg: DictConfig, saved: dict[str, Any], typed: tuple[str, ...]) -> DictConfig:
+    standard = flatten(plain(OmegaConf.structured(OmegaConf.get_type(cfg))))
+    before = flatten(saved)
+    cfg = cfg.copy()
+    for flag, value in flatten(plain(cfg)).items():
+        if flag not in before or value == before[flag] or flag in ("train.do", "train.resume"):
+            continue
+        chosen = flag in typed or value != standard[flag]
+        if not chosen or (flag, value) == ("seed", -1):
+            OmegaConf.update(cfg, flag, before[flag])
+        elif not flag.startswith(FREE):
+            raise UsageError(
+                f"{flag}={value}: the run that is resumed had {flag}={before[flag]}; "
+                "leave the flag as it was, or start a new run"
+            )
+    return cfg
+
+
+def flatten(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """A nested config as one level of full flag names."""
+    flags = {}
+    for key, value in config.items():
+        if isinstance(value, dict):
+            flags |= flatten(value, f"{prefix}{key}.")
+        else:
+            flags[prefix + key] = value
+    return flags
+
+
+def plain(cfg: Any) -> dict[str, Any]:
+    """A config as a dictionary of plain values, from OmegaConf or from a dataclass."""
+    if isinstance(cfg, DictConfig):
+        return OmegaConf.to_container(cfg, resolve=True)
+    return dataclasses.asdict(cfg)
+
+
+def random_state() -> dict[str, Any]:
+    """The state of torch's random generators."""
+    state = {"cpu": torch.get_rng_state()}
+    if torch.cuda.is_available():
+        state["cuda"] = torch.cuda.get_rng_state_all()
+    return state
+
+
+def set_random_state(state: dict[str, Any]) -> None:
+    """Continue torch's random generators from where `random_state` found them."""
+    torch.set_rng_state(state["cpu"])
+    if "cuda" in state and len(state["cuda"]) == torch.cuda.device_count():
+        torch.cuda.set_rng_state_all(state["cuda"])

@@ -1,0 +1,61 @@
+"""A network's convolutions, as what is reported of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from ckconv.nn import GaussianMask
+
+
+@dataclass
+class Layer:
+    """A convolution whose kernel is generated."""
+
+    name: str
+    kernel: Tensor  # (out, in, *size), masked and cropped, on the CPU
+    size: tuple[int, ...]  # in use: the learned one, where a mask crops
+    full_size: tuple[int, ...]  # before cropping
+    mask: GaussianMask | None
+
+
+def generated_layers(model: nn.Module) -> list[Layer]:
+    """The layers with generated kernels, in the order of the network, after a forward pass."""
+    layers = []
+    for name, module in model.named_modules():
+        if not hasattr(module, "conv_kernel"):
+            continue
+        kernel = module.conv_kernel.detach().float().cpu()
+        size = tuple(kernel.shape[2:])
+        full_size = tuple(getattr(module, "kernel_size", None) or size)
+        layers.append(Layer(name, kernel, size, full_size, getattr(module, "mask", None)))
+    return layers
+
+
+def fixed_sizes(model: nn.Module) -> list[tuple[int, ...]]:
+    """The kernel sizes of ordinary convolutions over more than one sample, each once."""
+    sizes = {m.kernel_size for m in model.modules() if isinstance(m, nn.Conv1d | nn.Conv2d)}
+    return sorted(size for size in sizes if max(size) > 1)
+
+
+def mask_parameters(model: nn.Module) -> dict[str, float]:
+    """Mean and sigma of every mask by axis, under names as `mask/blocks.0.conv1/sigma_0`."""
+    values = {}
+    for name, module in model.named_modules():
+        if isinstance(module, GaussianMask):
+            layer = name.removesuffix(".mask")
+            for kind in ("mean", "sigma"):
+                for axis, value in enumerate(getattr(module, kind).detach().tolist()):
+                    values[f"mask/{layer}/{kind}_{axis}"] = value
+    return values
+
+
+def size_text(size: tuple[int, ...]) -> str:
+    """A kernel's size as `7×7`."""
+    return "×".join(str(n) for n in size)
+
+
+def count_parameters(model: nn.Module) -> int:
+    """The number of parameters that are trained."""
+    return sum(p.numel() for p in model.parameters() if p.requires_grad)

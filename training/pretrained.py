@@ -1,0 +1,89 @@
+"""Starting from weights that exist: a local checkpoint, ours or a published one, or W&B's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from ckconv import published
+from ckconv.errors import UsageError
+from training import checkpoints, wandb_log
+
+
+def find(cfg: Any, folder: Path) -> Path | None:
+    """The checkpoint file that the flags name, fetched from W&B if it lies there; None for none.
+
+    Raises `UsageError` where there is no such file, or none is named.
+    """
+    if cfg.pretrained and cfg.pretrained_wandb:
+        raise UsageError("pretrained=True and pretrained_wandb=True: choose one of the two")
+    if cfg.pretrained_wandb:
+        params = cfg.pretrained_wandb_params
+        return wandb_log.fetch(params.filename, params.run_path, folder)
+    if not cfg.pretrained:
+        return None
+    if not cfg.pretrained_params.filepath:
+        raise UsageError("pretrained=True: give pretrained_params.filepath=path/of/a/checkpoint")
+    return Path(cfg.pretrained_params.filepath).expanduser()
+
+
+def load(model: nn.Module, path: Path, strict: bool = True) -> dict[str, Tensor]:
+    """Load a checkpoint's weights into `model`; returns the data set's tensors it was kept with.
+
+    With `strict=False` whatever fits is loaded, and a line says how much that was. Raises
+    `UsageError` for a file that is no checkpoint or does not fit.
+    """
+    content = checkpoints.read(path)
+    state = _weights(content, path)
+    try:
+        if not strict:
+            _load_what_fits(model, state)
+        elif published.is_published(state):
+            published.load_state_dict(model, state)
+        else:
+            _load_exactly(model, state)
+    except UsageError as error:
+        raise UsageError(f"{path}: {error}") from error
+    return content.get("data", {}) if checkpoints.is_ours(content) else {}
+
+
+def _weights(content: dict[str, Any], path: Path) -> dict[str, Tensor]:
+    """The state dict in a checkpoint: itself, or what lies under a usual name."""
+    for key in ("model", "state_dict"):
+        if isinstance(content.get(key), dict):
+            content = content[key]
+    state = {str(k).removeprefix("module."): v for k, v in content.items()}
+    if not state or not all(isinstance(value, Tensor) for value in state.values()):
+        raise UsageError(f"{path}: holds no network's weights; give a checkpoint of a network")
+    return state
+
+
+def _load_exactly(model: nn.Module, state: dict[str, Tensor]) -> None:
+    own = model.state_dict()
+    problems = [f"{name} is missing" for name in own.keys() - state.keys()]
+    problems += [f"{name} is unknown" for name in state.keys() - own.keys()]
+    problems += [
+        f"{name} has shape {tuple(state[name].shape)}, not {tuple(own[name].shape)}"
+        for name in own.keys() & state.keys()
+        if own[name].shape != state[name].shape
+    ]
+    if problems:
+        more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
+        raise UsageError(
+            f"the checkpoint does not fit the model: {'; '.join(sorted(problems)[:3])}{more}; "
+            "give the flags it was trained with, or pretrained_strict=False"
+        )
+    model.load_state_dict(state)
+
+
+def _load_what_fits(model: nn.Module, state: dict[str, Tensor]) -> None:
+    own = model.state_dict()
+    if published.is_published(state):
+        state = published.translate(model, state)
+    fitting = {k: v for k, v in state.items() if k in own and v.shape == own[k].shape}
+    if not fitting:
+        raise UsageError("nothing in the checkpoint fits the model")
+    model.load_state_dict(fitting, strict=False)
+    print(f"pretrained_strict=False: {len(fitting)} of the network's {len(own)} tensors loaded")

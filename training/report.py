@@ -1,0 +1,115 @@
+"""What a run ends with: a table on the terminal and `result.json`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from datasets.task import Task
+from training import checkpoints
+from training.environment import environment
+from training.layers import count_parameters, fixed_sizes, generated_layers, size_text
+from training.loop import Progress
+from training.records import result_text
+
+RESULT = "result.json"
+
+
+def result(
+    cfg: Any,
+    task: Task,
+    model: nn.Module,
+    test: dict[str, float],
+    progress: Progress | None,
+    seconds: float,
+    device: torch.device,
+    before: dict[str, float] | None = None,
+) -> dict[str, Any]:
+    """Everything that is known of a finished run. `progress` is None where it only tested."""
+    return {
+        "status": "finished",
+        "dataset": task.name,
+        "metric": task.metric,
+        "test": test,
+        "test_before_train": before,
+        "selected_on": selected_on(cfg, progress),
+        "best_epoch": progress.best_epoch if progress else None,
+        "best_result": progress.best if progress else None,
+        "epochs": progress.epoch if progress else 0,
+        "parameters": count_parameters(model),
+        "kernel_sizes": {layer.name: list(layer.size) for layer in generated_layers(model)},
+        "seconds": round(seconds, 2),
+        "seconds_in_epochs": round(progress.seconds, 2) if progress else 0.0,
+        "seed": cfg.seed,
+        "config": checkpoints.plain(cfg),
+        **environment(device),
+    }
+
+
+def selected_on(cfg: Any, progress: Progress | None) -> str | None:
+    """The split that the tested epoch was chosen by, None where the last one was tested."""
+    return cfg.train.select_on if progress and progress.best_epoch else None
+
+
+def write(path: Path, values: dict[str, Any]) -> None:
+    """Write a JSON file atomically."""
+    checkpoints.write_atomically(path, (json.dumps(values, indent=2) + "\n").encode())
+
+
+def table(values: dict[str, Any], model: nn.Module, folder: Path) -> str:
+    """The table that a run ends with."""
+    rows = [("dataset", values["dataset"])]
+    if values["test_before_train"]:
+        rows += _result_rows("test, before training,", values["test_before_train"])
+    rows += _result_rows("test", values["test"])
+    if values["epochs"]:
+        rows.append(("best epoch", _best_epoch_text(values)))
+    rows.append(("parameters", f"{values['parameters']:,}"))
+    layers = generated_layers(model)
+    for layer in layers:
+        cropped = layer.size != layer.full_size
+        of = f" of {size_text(layer.full_size)}" if cropped else ""
+        rows.append((f"kernel of {layer.name}", size_text(layer.size) + of))
+    if not layers:
+        rows.append(("kernel size", ", ".join(size_text(s) for s in fixed_sizes(model)) or "1"))
+    rows.append(("wall time", duration(values["seconds"])))
+    rows.append(("files", str(folder)))
+    width = max(len(name) for name, _ in rows)
+    line = "-" * (width + 2 + max(len(text) for _, text in rows))
+    return "\n".join([line, *(f"{name:<{width}}  {text}" for name, text in rows), line])
+
+
+def _result_rows(prefix: str, results: dict[str, float]) -> list[tuple[str, str]]:
+    rows = []
+    for name in ("accuracy", "top5", "mse", "loss"):
+        if name not in results or (name == "loss" and "mse" in results):
+            continue
+        text = result_text(name, results[name])
+        if name in ("accuracy", "top5"):
+            right = round(results[name] * results["targets"])
+            text += f" ({right:,} of {results['targets']:,})"
+        label = "top-5 accuracy" if name == "top5" else name
+        rows.append((f"{prefix} {label}", text))
+    return rows
+
+
+def _best_epoch_text(values: dict[str, Any]) -> str:
+    if not values["best_epoch"]:
+        return f"{values['epochs']}, the last: no samples are held out"
+    by = f"by {values['selected_on']} {values['metric']}"
+    best = result_text(values["metric"], values["best_result"])
+    return f"{values['best_epoch']} of {values['epochs']}, {by} ({best})"
+
+
+def duration(seconds: float) -> str:
+    """Seconds as `12.3 s`, `4 min 05 s` or `2 h 03 min`."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes = int(seconds) // 60
+    if minutes < 60:
+        return f"{minutes} min {int(seconds) % 60:02d} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min"
