@@ -16,11 +16,15 @@ from torch import Tensor
 
 from ckconv.errors import UsageError, check_choice
 from datasets.base import Dataset, Split
+from datasets.char_trajectories import CharTrajectories
 from datasets.cifar import CIFAR10, CIFAR100
 from datasets.digits import Digits
 from datasets.images import PixelSequence
 from datasets.loader import TensorLoader
 from datasets.mnist import MNIST
+from datasets.speech_commands import SpeechCommands
+from datasets.stl10 import STL10
+from datasets.synthetic import AddProblem, CopyMemory
 from datasets.task import Loader, Loaders, Task
 
 __all__ = ["DATASETS", "Loader", "Loaders", "Task", "build_loaders", "describe"]
@@ -32,9 +36,14 @@ DATASETS: dict[str, Dataset] = {
         MNIST(),
         CIFAR10(),
         CIFAR100(),
+        STL10(),
         PixelSequence("sDigits", Digits()),
         PixelSequence("sMNIST", MNIST(), "permuted"),
         PixelSequence("sCIFAR10", CIFAR10(), "noise_padded"),
+        SpeechCommands(),
+        CharTrajectories(),
+        AddProblem(),
+        CopyMemory(),
     )
 }
 

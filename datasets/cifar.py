@@ -59,7 +59,7 @@ class CIFAR(ImageDataset):
         import torchvision
 
         published = getattr(torchvision.datasets, self.name)
-        names = {name for name, _ in self.files}
+        names = [name for name, _ in self.files]
 
         def unpack(archives: Sequence[Path], into: Path) -> None:
             unpack_tar(archives[0], into.parent, lambda path: path.name in names)
@@ -67,10 +67,11 @@ class CIFAR(ImageDataset):
         obtain(
             self.name,
             folder,
+            names,
             [Remote(published.filename, (published.url,), f"md5:{published.tgz_md5}")],
             unpack,
-            f"put {', '.join(f'{name}.bin' for name, _ in self.files)} of the binary version "
-            f"into {binary}, or {published.filename} into {folder.parent},",
+            f", or {published.filename} beside it, or {', '.join(f'{name}.bin' for name in names)} "
+            f"of the binary version into {binary}",
         )
 
     def _read_binary(self, path: Path, count: int) -> tuple[NDArray, NDArray]:

@@ -14,6 +14,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path, PurePosixPath
 from urllib.request import Request, urlopen
 
@@ -23,7 +24,15 @@ from ckconv.errors import UsageError
 
 TIMEOUT_S = 15  # without an answer, or without another byte
 CHUNK = 1 << 20
-DAMAGE = (EOFError, OSError, tarfile.TarError, zipfile.BadZipFile, zlib.error, ValueError)
+DAMAGE = (  # what unpacking makes of a file that is not as it should be
+    EOFError,
+    RuntimeError,
+    ValueError,
+    gzip.BadGzipFile,
+    tarfile.TarError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 @dataclass(frozen=True)
@@ -42,15 +51,17 @@ class DownloadError(Exception):
 def obtain(
     name: str,
     folder: Path,
+    files: Sequence[str],
     remotes: Sequence[Remote],
     unpack: Callable[[Sequence[Path], Path], None],
-    by_hand: str,
+    by_hand: str = "",
 ) -> None:
-    """Make `folder` if it does not exist, from archives beside it or from the network.
+    """Make `folder` with `files` if it does not exist, from archives beside it or the network.
 
     `unpack(archives, into)` fills the folder that `folder` becomes once it is complete; archives
     are looked for in the folder's parent and otherwise downloaded. Processes that share the disk
-    wait for each other. Raises `UsageError` naming the folder and the two ways to get the data.
+    wait for each other. Raises `UsageError` naming the folder and the two ways to get the data;
+    `by_hand` adds to the second one.
     """
     if folder.is_dir():
         return
@@ -62,11 +73,15 @@ def obtain(
             into = scratch / folder.name
             into.mkdir()
             unpack(archives, into)
+            for file in files:
+                if not (into / file).exists():
+                    raise UsageError(f"{archives[0].name} does not hold {name}: no {file} is in it")
             os.replace(into, folder)
     except DownloadError as error:
         raise UsageError(
             f"{name} is not in {folder} and could not be downloaded ({error}): "
-            f"run once with a network connection, which downloads it, or {by_hand} yourself"
+            "run once with a network connection, which downloads it, or put "
+            f"{', '.join(files)} there yourself{by_hand}"
         ) from error
     except OSError as error:
         raise UsageError(f"{name} could not be written to {folder}: {error}") from error
@@ -88,7 +103,7 @@ def read_file(path: Path) -> bytes:
             f"{path} is missing: put it there, or remove the folder {path.parent} "
             "to have it downloaded again"
         ) from error
-    except DAMAGE as error:
+    except (OSError, *DAMAGE) as error:
         raise UsageError(f"{path} cannot be read: {error}") from error
 
 
@@ -139,7 +154,7 @@ def _scratch(parent: Path) -> Iterator[Path]:
     made = [folder for folder in (parent, *parent.parents) if not folder.exists()]
     parent.mkdir(parents=True, exist_ok=True)
     try:
-        with _locked(parent), tempfile.TemporaryDirectory(prefix=".new-", dir=parent) as scratch:
+        with locked(parent), tempfile.TemporaryDirectory(prefix=".new-", dir=parent) as scratch:
             yield Path(scratch)
     finally:
         for folder in made:
@@ -148,19 +163,16 @@ def _scratch(parent: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Let one process at a time in, where the system has such locks."""
-    try:
-        import fcntl
-    except ImportError:
+def locked(folder: Path) -> Iterator[None]:
+    """Let one process at a time work in `folder`, where system and disk have such locks."""
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(ImportError, OSError):
+            import fcntl
+
+            descriptor = os.open(folder, os.O_RDONLY)
+            stack.callback(os.close, descriptor)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def _archive(name: str, remote: Remote, beside: Path, scratch: Path) -> Path:
@@ -178,7 +190,7 @@ def _archive(name: str, remote: Remote, beside: Path, scratch: Path) -> Path:
         print(f"{name}: downloading {url}", file=sys.stderr)
         try:
             return _fetch(url, scratch / remote.filename, remote.digest)
-        except OSError as error:
+        except (OSError, HTTPException) as error:
             errors.append(f"{url}: {error}")
     raise DownloadError("; ".join(errors))
 
@@ -193,6 +205,8 @@ def _fetch(url: str, target: Path, digest: str) -> Path:
             while chunk := answer.read(CHUNK):
                 file.write(chunk)
                 bar.update(len(chunk))
+        if size and file.tell() != int(size):
+            raise OSError(f"{file.tell()} of {size} bytes arrived")
     if not _matches(target, digest):
         raise OSError(f"what arrived does not have the digest {digest}")
     return target

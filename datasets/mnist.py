@@ -12,6 +12,12 @@ from ckconv.errors import UsageError
 from datasets.download import Remote, obtain, read_file, unpack_gzip
 from datasets.images import ImageDataset, RawImages
 
+FILES = (
+    "train-images-idx3-ubyte",
+    "train-labels-idx1-ubyte",
+    "t10k-images-idx3-ubyte",
+    "t10k-labels-idx1-ubyte",
+)
 MAGIC_UINT8 = 0x0800  # the third byte of an IDX file is the type, the fourth the dimensions
 
 
@@ -27,20 +33,13 @@ class MNIST(ImageDataset):
     def read(self, root: Path) -> RawImages:
         folder = root / "MNIST" / "raw"
         if not folder.is_dir():
-            obtain(
-                self.name,
-                folder,
-                _remotes(),
-                _unpack,
-                f"put train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte and "
-                f"t10k-labels-idx1-ubyte (or the same with .gz) into {folder}",
-            )
-        train, test = self.train_total, self.test_total
+            obtain(self.name, folder, FILES, _remotes(), _unpack, " (or the same with .gz)")
+        train, train_labels, test, test_labels = (folder / name for name in FILES)
         return RawImages(
-            read_idx(folder / "train-images-idx3-ubyte", (train, *self.size))[:, None],
-            self._labels(folder / "train-labels-idx1-ubyte", train),
-            read_idx(folder / "t10k-images-idx3-ubyte", (test, *self.size))[:, None],
-            self._labels(folder / "t10k-labels-idx1-ubyte", test),
+            read_idx(train, (self.train_total, *self.size))[:, None],
+            self._labels(train_labels, self.train_total),
+            read_idx(test, (self.test_total, *self.size))[:, None],
+            self._labels(test_labels, self.test_total),
         )
 
     def _labels(self, path: Path, count: int) -> NDArray:

@@ -1,0 +1,102 @@
+"""What the real-world time series share: dropping samples, normalisation, and the split."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ckconv.errors import UsageError
+from datasets.base import Split, Splits, every_nth
+from datasets.download import locked
+from datasets.split import three_way
+from datasets.transforms import ObservationMask, Pipeline
+
+DROP_SEED = 56789
+CHUNK = 256  # samples at a time in passes over large arrays
+EPSILON = 1e-5  # added to standard deviations
+
+
+def series_splits(cfg: Any, series: Tensor, targets: Tensor, scale: float = 1.0) -> Splits:
+    """Splits of `series` (N, C, L), 70/15/15 and stratified, each time step normalised.
+
+    With `dataset_params.drop_rate` steps are dropped first, become zero after normalisation, and
+    a last channel says where a step was observed. `scale` multiplies the stored values.
+    """
+    params = cfg.dataset_params
+    observed = observed_steps(len(series), series.shape[-1], params.drop_rate)
+    pipeline = Pipeline(*([ObservationMask()] if params.drop_rate else []))
+    rates = (params.sr_train, params.sr_train, params.sr_test)
+    splits = []
+    for indices, n in zip(three_way(targets.numpy()), rates):
+        index = torch.from_numpy(indices)
+        values = series[index].to(torch.float32).mul_(scale)  # (N, C, L)
+        if observed is not None:
+            values.masked_fill_(~observed[index][:, None], torch.nan)
+        splits.append(Split(values, targets[index], every_nth(pipeline, n)))
+    mean, std = step_statistics(splits[0].inputs)
+    for split in splits:
+        split.inputs.sub_(mean).div_(std + EPSILON)
+    return Splits(*splits)
+
+
+def observed_steps(samples: int, length: int, drop_rate: int) -> Tensor | None:
+    """Which steps are kept, (samples, length) of bool; None for all.
+
+    Of each sample `drop_rate` per cent of the steps are dropped, at random, the same in every run.
+    """
+    if not drop_rate:
+        return None
+    generator = torch.Generator().manual_seed(DROP_SEED)
+    dropped = length * drop_rate // 100
+    observed = torch.ones(samples, length, dtype=torch.bool)
+    for row in observed:
+        row[torch.randperm(length, generator=generator)[:dropped]] = False
+    return observed
+
+
+def step_statistics(series: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of each time step of (N, C, L), over samples and channels.
+
+    NaNs are left out. Accumulated in float64, some samples at a time.
+    """
+
+    def total(term: Callable[[Tensor], Tensor]) -> Tensor:
+        return sum(term(chunk.double()).sum((0, 1)) for chunk in series.split(CHUNK))  # (L,)
+
+    count = total(lambda x: (~x.isnan()).double())
+    mean = total(lambda x: x.nan_to_num(nan=0.0)) / count.clamp(min=1)
+    squares = total(lambda x: (x - mean).square().nan_to_num(nan=0.0))
+    std = (squares / (count - 1).clamp(min=1)).sqrt()
+    return mean.float(), std.float()
+
+
+def cached(path: Path, make: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
+    """The tensors of `path`, made and saved first where the file does not exist.
+
+    Where it cannot be saved a line says so and the tensors are used as they are. Raises
+    `UsageError` for a file that cannot be read.
+    """
+    with locked(path.parent):
+        if not path.is_file():
+            tensors = make()
+            try:
+                with tempfile.TemporaryDirectory(prefix=".new-", dir=path.parent) as scratch:
+                    torch.save(tensors, Path(scratch) / path.name)
+                    os.replace(Path(scratch) / path.name, path)
+            except (OSError, RuntimeError) as error:
+                print(f"{path} could not be kept for the next run: {error}", file=sys.stderr)
+                return tensors
+    try:
+        return torch.load(path, map_location="cpu", mmap=True, weights_only=True)
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        raise UsageError(
+            f"{path} is damaged ({error}): remove it, and it is made again from the data"
+        ) from error
