@@ -12,15 +12,18 @@ from torch import Tensor
 from ckconv.errors import check_choice
 from ckconv.functional.direct import direct_conv
 from ckconv.functional.fft import fft_conv
+from ckconv.functional.kernel import FactoredKernel
+from ckconv.functional.plan import CostModel, plan_frames
+from ckconv.functional.spectral import spectral_conv
 
-__all__ = ["conv", "choose_backend"]
+__all__ = ["FactoredKernel", "choose_backend", "conv"]
 
 BACKENDS = ("auto", "direct", "fft")
 
 
 def conv(
     x: Tensor,
-    kernel: Tensor,
+    kernel: Tensor | FactoredKernel,
     bias: Tensor | None = None,
     causal: bool = False,
     backend: str = "auto",
@@ -31,7 +34,7 @@ def conv(
 
     Args:
         x: (B, C, L) or (B, C, H, W).
-        kernel: (O, C, K) or (O, C, Kh, Kw); may be longer than the input.
+        kernel: (O, C, K) or (O, C, Kh, Kw), written out or factored; may be longer than the input.
         bias: (O,) or None.
         causal: output t reads inputs up to t only: the kernel's last sample meets the present.
             Otherwise the kernel's middle sample does.
@@ -55,16 +58,26 @@ def conv(
         kernel, pad = _reachable(kernel, x.shape[2:], causal)
     if backend == "auto":
         backend = choose_backend(x, kernel, pad)
+    if isinstance(kernel, FactoredKernel):
+        if backend == "fft":
+            return spectral_conv(x, kernel, bias, pad, stride)
+        kernel = kernel.dense().to(x.dtype)
+    bias = None if bias is None else bias.to(x.dtype)
     return (fft_conv if backend == "fft" else direct_conv)(x, kernel, bias, pad, stride)
 
 
-def choose_backend(x: Tensor, kernel: Tensor, pad: list[tuple[int, int]]) -> str:
-    """`direct` or `fft`, whichever is expected to take less time."""
-    taps = kernel[0, 0].numel()
-    return "fft" if taps > 100 else "direct"
+def choose_backend(x: Tensor, kernel: Tensor | FactoredKernel, pad: list[tuple[int, int]]) -> str:
+    """`direct` or `fft`, whichever is expected to take less time for these shapes and device."""
+    cost = CostModel(x.device.type)
+    functions = kernel.basis.shape[0] if isinstance(kernel, FactoredKernel) else 0
+    frames = plan_frames(x.shape, kernel.shape, pad, functions, x.device.type)
+    direct = cost.direct(x.shape, kernel.shape, frames.out, functions)
+    return "fft" if cost.spectral(x.shape, kernel.shape, frames, functions) < direct else "direct"
 
 
-def _check_shapes(x: Tensor, kernel: Tensor, bias: Tensor | None, padding: str) -> None:
+def _check_shapes(
+    x: Tensor, kernel: Tensor | FactoredKernel, bias: Tensor | None, padding: str
+) -> None:
     if x.ndim not in (3, 4) or kernel.ndim != x.ndim or kernel.shape[1] != x.shape[1]:
         raise ValueError(
             f"input {tuple(x.shape)} and kernel {tuple(kernel.shape)} do not fit: expected "
@@ -80,8 +93,8 @@ def _check_shapes(x: Tensor, kernel: Tensor, bias: Tensor | None, padding: str) 
 
 
 def _reachable(
-    kernel: Tensor, size: torch.Size, causal: bool
-) -> tuple[Tensor, list[tuple[int, int]]]:
+    kernel: Tensor | FactoredKernel, size: torch.Size, causal: bool
+) -> tuple[Tensor | FactoredKernel, list[tuple[int, int]]]:
     """Drop the kernel's samples that meet nothing but padding; say how much padding is left."""
     slices, pad = [], []
     for k, n in zip(kernel.shape[2:], size):
@@ -89,4 +102,6 @@ def _reachable(
         before, after = min(centre, n - 1), min(k - 1 - centre, n - 1)
         slices.append(slice(centre - before, centre + after + 1))
         pad.append((before, after))
+    if isinstance(kernel, FactoredKernel):
+        return kernel.crop(tuple(slices)), pad
     return kernel[(..., *slices)], pad

@@ -2,28 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 import torch.nn.functional as F
-from scipy.fft import next_fast_len
 from torch import Tensor
 
-
-def fft_sizes(
-    size: Sequence[int], kernel_size: Sequence[int], pad: Sequence[tuple[int, int]]
-) -> tuple[int, ...]:
-    """The smallest fast transform lengths that keep wrapped samples out of the output.
-
-    With `before` zeros in front of n samples, output t reads up to position t + k - 1. What lies
-    past the transform's length wraps into those leading zeros, which may be shared with the
-    trailing ones: n + before is enough for the input, out + k - 1 - before for the output.
-    """
-    lengths = []
-    for n, k, (before, after) in zip(size, kernel_size, pad):
-        out = n + before + after - k + 1
-        lengths.append(next_fast_len(max(n + before, out + k - 1 - before, out, k), real=True))
-    return tuple(lengths)
+from ckconv.functional.plan import transform_lengths
 
 
 def fft_conv(
@@ -34,7 +17,7 @@ def fft_conv(
     if dtype not in (torch.float32, torch.float64):
         x, kernel = x.float(), kernel.float()
     size, kernel_size = x.shape[2:], kernel.shape[2:]
-    lengths = fft_sizes(size, kernel_size, pad)
+    lengths = transform_lengths(size, kernel_size, pad)
     axes = tuple(range(2, x.ndim))
     lead = [side for before, _ in reversed(pad) for side in (before, 0)]
     x_hat = torch.fft.rfftn(F.pad(x, lead), s=lengths, dim=axes)  # (B, C, *freq)

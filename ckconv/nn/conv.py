@@ -17,6 +17,7 @@ from ckconv.config import (
     validate_mask,
 )
 from ckconv.errors import UsageError
+from ckconv.functional import FactoredKernel
 from ckconv.nn import ck
 from ckconv.nn.mask import GaussianMask
 
@@ -65,7 +66,7 @@ class CKConv(nn.Module):
         self.bias = nn.Parameter(torch.zeros(out_channels)) if conv.bias else None
         self.register_buffer("extent", torch.zeros(dim, dtype=torch.int64))
         self.kernel_size: tuple[int, ...] | None = None
-        self._sampled: Tensor | None = None
+        self._sampled: FactoredKernel | None = None
         self._cache_key: tuple | None = None
         if isinstance(self.horizon, int):
             self._fix_kernel_size((self.horizon,) * dim)
@@ -82,11 +83,10 @@ class CKConv(nn.Module):
             )
         if self.kernel_size is None:
             self._fix_kernel_size(self._size_from_input(x.shape[2:]))
-        kernel = self._kernel()
         return F.conv(
             x,
-            kernel.to(x.dtype),
-            None if self.bias is None else self.bias.to(x.dtype),
+            self._kernel(),
+            self.bias,
             causal=self.dim == 1,
             backend=self.backend,
             stride=self.stride,
@@ -100,19 +100,25 @@ class CKConv(nn.Module):
         """The kernel of the last forward pass, masked and cropped: (out, in, *size)."""
         if self._sampled is None:
             self._sampled = self.sample_kernel()
-        return self._sampled
+        return self._sampled.dense()
 
     def kernel_norm(self) -> Tensor:
         """The L2 norm of `conv_kernel`."""
-        return torch.linalg.vector_norm(self.conv_kernel)
+        return self.conv_kernel.norm() if self._sampled is None else self._sampled.norm()
 
-    def sample_kernel(self) -> Tensor:
-        """Sample the kernel from the generator: (out, in, *size), in the parameters' dtype."""
+    def sample_kernel(self) -> FactoredKernel:
+        """Sample the kernel from the generator, in the parameters' dtype."""
         axes = self._axes(self.crop())
+        size = [len(axis) for axis in axes]
         with torch.autocast(axes[0].device.type, enabled=False):
-            kernel = self.generator(torch.stack(torch.meshgrid(*axes, indexing="ij"))[None])
-            kernel = kernel * self._weighting(axes)
-        return kernel.view(self.out_channels, self.in_channels, *kernel.shape[2:])
+            positions = torch.stack(torch.meshgrid(*axes, indexing="ij"))  # (dim, *size)
+            functions = self.generator.hidden(positions.flatten(1)).view(-1, *size)  # (H, *size)
+            # The output map's bias is the weight of one more function, which is one everywhere.
+            functions = torch.cat((functions, torch.ones_like(functions[:1])))
+            output = self.generator.output
+            weight = torch.cat((output.effective_weight(), output.bias[:, None]), dim=1)
+            basis = functions * self._weighting(axes)
+        return FactoredKernel(weight.view(self.out_channels, self.in_channels, -1), basis)
 
     def _weighting(self, axes: Sequence[Tensor]) -> Tensor | float:
         """What the generator's values are multiplied by."""
@@ -136,12 +142,13 @@ class CKConv(nn.Module):
             axes.append(line[start:stop])
         return axes
 
-    def _kernel(self) -> Tensor:
+    def _kernel(self) -> FactoredKernel:
         """The kernel to convolve with: sampled, or kept from an earlier evaluation."""
         keep = self.cache and not self.training and not torch.is_grad_enabled()
         key = self._weights_key() if keep else None
         if not keep or key != self._cache_key:
-            self._sampled, self._cache_key = self.sample_kernel(), key
+            sampled = self.sample_kernel()
+            self._sampled, self._cache_key = sampled.keep() if keep else sampled, key
         return self._sampled
 
     def _weights_key(self) -> tuple:
@@ -239,6 +246,8 @@ class FlexConv(CKConv):
         super().__init__(in_channels, out_channels, dim, kernel, conv)
         cfg = self._mask_config
         self.mask = GaussianMask(dim, cfg.init_value, cfg.threshold) if cfg.use else None
+        if self.kernel_size is not None:
+            self._widen_fresh_mask()
 
     def _build_generator(self, kernel: KernelConfig) -> ck.Generator:
         centres = min(1.0, 1.667 * self._mask_config.init_value)
@@ -253,3 +262,24 @@ class FlexConv(CKConv):
         if self.mask is None:
             return self.sampling_rate_norm
         return self.mask(axes) * self.sampling_rate_norm
+
+    def _fix_kernel_size(self, size: Sequence[int]) -> None:
+        super()._fix_kernel_size(size)
+        self._widen_fresh_mask()
+
+    def _widen_fresh_mask(self) -> None:
+        """Make an untrained mask that keeps a single sample one sample step wide.
+
+        The mask is 1 at its centre whatever sigma is: a kernel cropped to that sample would leave
+        sigma without a gradient for ever. It happens with small images, where a sigma of 0.075 is
+        less than half a step.
+        """
+        mask = getattr(self, "mask", None)
+        if mask is None or not self._mask_config.dynamic_cropping:
+            return
+        fresh = mask.sigma.detach() == mask.sigma.new_tensor(self._mask_config.init_value)
+        with torch.no_grad():
+            for axis, (start, stop) in enumerate(self.crop()):
+                n = self._known_kernel_size()[axis]
+                if fresh[axis] and stop - start == 1 and n > 1:
+                    mask.sigma[axis] = 2 / (n - 1)
