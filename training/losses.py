@@ -52,10 +52,11 @@ def _antialiasing(model: nn.Module, cfg: Config) -> Tensor:
     params = cfg.kernel.regularize_params
     return antialiasing.regularizer(
         model,
-        params.res + params.res_offset,
+        params.res,
         params.factor,
         target=params.target,
         fn=params.fn,
         method=params.method,
         gauss_stddevs=params.gauss_stddevs,
+        res_offset=params.res_offset,
     )
