@@ -11,6 +11,27 @@ import ckconv.functional as F
 from ckconv.errors import UsageError
 
 
+def gaussian_derivatives(x: Tensor, sigma: Tensor, order: int) -> Tensor:
+    """`sigma^n d^n/dx^n G(x)` for n = 0..order at the samples x (K,): (order + 1, K).
+
+    G is a Gaussian of standard deviation `sigma`, (1,), in the unit of x, whose samples sum to one.
+    """
+    gaussian = torch.exp(-0.5 * (x / sigma).square())
+    gaussian = gaussian / gaussian.sum()
+    # sigma^n d^n/dx^n G = (-1)^n He_n(x / sigma) G, He_n the probabilists' Hermite polynomials
+    derivatives = [gaussian]
+    hermite = [torch.ones_like(x), x / sigma]
+    for n in range(1, order + 1):
+        derivatives.append((-1) ** n * hermite[n] * gaussian)
+        hermite.append(x / sigma * hermite[n] - n * hermite[n - 1])
+    return torch.stack(derivatives)  # (order + 1, K)
+
+
+def derivative_pairs(order: int) -> list[tuple[int, int]]:
+    """The orders (row, column) of the two-dimensional basis, whose sums are at most `order`."""
+    return [(i, j) for i in range(order + 1) for j in range(order - i, -1, -1)]
+
+
 class NJet(nn.Module):
     """A 2-D convolution whose kernel is a learned mix of Gaussian derivatives.
 
@@ -78,17 +99,10 @@ class NJet(nn.Module):
         sigma = self.sigma()
         half = self.cropped_size()[0] // 2
         x = torch.arange(-half, half + 1, device=sigma.device, dtype=sigma.dtype)
-        gaussian = torch.exp(-0.5 * (x / sigma).square())
-        gaussian = gaussian / gaussian.sum()
-        # sigma^n d^n/dx^n G = (-1)^n He_n(x / sigma) G, He_n the probabilists' Hermite polynomials
-        axis = [gaussian]
-        hermite = [torch.ones_like(x), x / sigma]
-        for n in range(1, self.order + 1):
-            axis.append((-1) ** n * hermite[n] * gaussian)
-            hermite.append(x / sigma * hermite[n] - n * hermite[n - 1])
-        n = self.order
-        pairs = [(i, j) for i in range(n + 1) for j in range(n - i, -1, -1)]  # rows, columns
-        basis = torch.stack([axis[i][:, None] * axis[j][None, :] for i, j in pairs])  # (n, k, k)
+        axis = gaussian_derivatives(x, sigma, self.order)  # (order + 1, k)
+        basis = torch.stack(
+            [axis[i][:, None] * axis[j][None, :] for i, j in derivative_pairs(self.order)]
+        )  # (n, k, k)
         return torch.einsum("nio,nxy->oixy", self.alphas, basis)
 
     @property
