@@ -24,7 +24,7 @@ class Digits(ImageDataset):
     name = "Digits"
     channels, size, classes = 1, (8, 8), 10
     train_total = 1437
-    mean, std, scale = (0.3054,), (0.3761,), 16.0
+    mean, std, scale = (0.3050,), (0.3758,), 16.0
 
     def held_out(self, cfg: Any) -> int:
         return VALIDATION_SAMPLES if cfg.dataset_params.val_fraction else 0

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import struct
+import warnings
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -102,7 +104,7 @@ def read_wav(path: Path) -> NDArray:
 
     try:
         rate, samples = wavfile.read(io.BytesIO(read_file(path)))
-    except (ValueError, EOFError, OSError) as error:
+    except (ValueError, EOFError, struct.error) as error:
         raise UsageError(f"{path} is damaged: {error}") from error
     if rate != SAMPLE_RATE or samples.dtype != np.int16 or samples.ndim != 1:
         raise UsageError(f"{path} is not a recording of one channel, 16 bits and 16 kHz")
@@ -113,9 +115,11 @@ def mfcc(clips: Tensor) -> Tensor:
     """Mel-frequency cepstral coefficients (N, 20, 161) of int16 clips (N, 1, 16000)."""
     from torchaudio.transforms import MFCC
 
-    transform = MFCC(
-        SAMPLE_RATE, COEFFICIENTS, log_mels=True, melkwargs={"n_fft": 200, "n_mels": 64}
-    )
+    with warnings.catch_warnings():  # 64 mels of 101 frequencies leave some filters empty
+        warnings.filterwarnings("ignore", "At least one mel filterbank")
+        transform = MFCC(
+            SAMPLE_RATE, COEFFICIENTS, log_mels=True, melkwargs={"n_fft": 200, "n_mels": 64}
+        )
     parts = [transform(part[:, 0].float() * 2.0**-15) for part in clips.split(CHUNK)]
     return torch.cat(parts)
 
