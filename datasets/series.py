@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -54,12 +55,14 @@ def observed_steps(samples: int, length: int, drop_rate: int) -> Tensor | None:
     """
     if not drop_rate:
         return None
-    generator = torch.Generator().manual_seed(DROP_SEED)
+    random = np.random.RandomState(DROP_SEED)
     dropped = length * drop_rate // 100
-    observed = torch.ones(samples, length, dtype=torch.bool)
-    for row in observed:
-        row[torch.randperm(length, generator=generator)[:dropped]] = False
-    return observed
+    observed = np.ones((samples, length), bool)
+    for rows in np.array_split(observed, -(-samples // CHUNK)):  # views
+        keys = random.random_sample(rows.shape)
+        smallest = np.argpartition(keys, dropped, axis=1)[:, :dropped]
+        np.put_along_axis(rows, smallest, False, axis=1)
+    return torch.from_numpy(observed)
 
 
 def step_statistics(series: Tensor) -> tuple[Tensor, Tensor]:
@@ -67,15 +70,16 @@ def step_statistics(series: Tensor) -> tuple[Tensor, Tensor]:
 
     NaNs are left out. Accumulated in float64, some samples at a time.
     """
-
-    def total(term: Callable[[Tensor], Tensor]) -> Tensor:
-        return sum(term(chunk.double()).sum((0, 1)) for chunk in series.split(CHUNK))  # (L,)
-
-    count = total(lambda x: (~x.isnan()).double())
-    mean = total(lambda x: x.nan_to_num(nan=0.0)) / count.clamp(min=1)
-    squares = total(lambda x: (x - mean).square().nan_to_num(nan=0.0))
-    std = (squares / (count - 1).clamp(min=1)).sqrt()
-    return mean.float(), std.float()
+    count, total, squares = torch.zeros(3, series.shape[-1], dtype=torch.float64)  # (L,) each
+    for chunk in series.split(CHUNK):
+        chunk = chunk.double()
+        count += (~chunk.isnan()).sum((0, 1))
+        chunk = chunk.nan_to_num_(nan=0.0)
+        total += chunk.sum((0, 1))
+        squares += chunk.square_().sum((0, 1))
+    mean = total / count.clamp(min=1)
+    variance = (squares - count * mean.square()) / (count - 1).clamp(min=1)
+    return mean.float(), variance.clamp(min=0).sqrt().float()
 
 
 def cached(path: Path, make: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:

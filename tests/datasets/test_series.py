@@ -100,6 +100,7 @@ def test_speech_commands_are_read_once(make_cfg, speech, tmp_path, monkeypatch):
         build_loaders(make_cfg("SpeechCommands"))
 
 
+@pytest.mark.filterwarnings("ignore:At least one mel filterbank")
 def test_mfcc(make_cfg, speech):
     task, loaders = build_loaders(make_cfg("SpeechCommands", mfcc=True, sr_test=4))
     assert (task.in_channels, task.size) == (20, (161,))
