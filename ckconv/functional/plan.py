@@ -27,21 +27,21 @@ class Frames:
     step: int = 0
 
     def split(self, x: Tensor) -> Tensor:
-        """(B, C, *size) -> (B, C, J, *lengths), padded with zeros."""
+        """(B, C, *size) -> (B, J, C, *lengths), padded with zeros."""
         if self.count > 1:
             span = (self.count - 1) * self.step + self.lengths[0]
-            excess = span - x.shape[2] - self.before[0]
-            return F.pad(x, (self.before[0], excess)).unfold(2, self.lengths[0], self.step)
+            padded = F.pad(x, (self.before[0], span - x.shape[2] - self.before[0]))
+            return padded.unfold(2, self.lengths[0], self.step).transpose(1, 2)
         sides = []
         for n, length, before in zip(x.shape[:1:-1], self.lengths[::-1], self.before[::-1]):
             sides += [before, length - n - before]
-        return F.pad(x, sides).unsqueeze(2)
+        return F.pad(x, sides).unsqueeze(1)
 
     def join(self, y: Tensor) -> Tensor:
-        """(B, O, J, *lengths) -> (B, O, *out)."""
+        """(B, J, O, *lengths) -> (B, O, *out)."""
         if self.count > 1:
-            return y[..., : self.step].flatten(2)[..., : self.out[0]]
-        return y[(slice(None), slice(None), 0, *(slice(0, n) for n in self.out))]
+            return y[..., : self.step].transpose(1, 2).flatten(2)[..., : self.out[0]]
+        return y[(slice(None), 0, slice(None), *(slice(0, n) for n in self.out))]
 
 
 def plan_frames(

@@ -38,13 +38,12 @@ def spectral_conv(
     frames = plan_frames(x.shape, kernel.shape, pad, kernel.basis.shape[0], x.device.type)
     axes = tuple(range(-len(size), 0))
     with torch.autocast(x.device.type, enabled=False):
-        pieces = frames.split(x.to(work))  # (B, C, J, *n)
-        x_hat = torch.fft.rfftn(pieces, dim=axes)  # (B, C, J, *freq)
+        pieces = frames.split(x.to(work))  # (B, J, C, *n)
+        x_hat = _RealFFT.apply(pieces, len(size))  # (B, J, C, *freq)
         freq = x_hat.shape[3:]
-        x_front = torch.view_as_real(x_hat.flatten(3)).permute(3, 4, 0, 2, 1)  # (F, 2, B, J, C)
-        y_front = _mix(x_front.flatten(2, 3).contiguous(), kernel, frames)  # (F, 2, B J, O)
-        y_pairs = y_front.unflatten(2, (batch, -1)).permute(2, 4, 3, 0, 1)  # (B, O, J, F, 2)
-        y_hat = torch.view_as_complex(y_pairs.contiguous()).unflatten(3, freq)
+        x_front = _swap(x_hat.reshape(-1, freq.numel())).unflatten(1, (-1, channels))  # (F, BJ, C)
+        y_front = _mix(x_front, kernel, frames)  # (F, BJ, O)
+        y_hat = _swap(y_front.flatten(1)).view(batch, frames.count, -1, *freq)  # (B, J, O, *freq)
         y = frames.join(torch.fft.irfftn(y_hat, s=frames.lengths, dim=axes))  # (B, O, *out)
         if stride > 1:
             y = y[(..., *[slice(None, None, stride)] * len(size))]
@@ -53,14 +52,42 @@ def spectral_conv(
     return y.to(dtype)
 
 
+class _RealFFT(torch.autograd.Function):
+    """`rfftn` over the last `ndim` axes, whose backward pass is a real transform too.
+
+    PyTorch's own fills in the other half of the spectrum and transforms all of it.
+    """
+
+    @staticmethod
+    def forward(ctx, x: Tensor, ndim: int) -> Tensor:  # noqa: ANN001
+        ctx.size = x.shape[-ndim:]
+        return torch.fft.rfftn(x, dim=tuple(range(-ndim, 0)))
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, grad: Tensor) -> tuple[Tensor, None]:  # noqa: ANN001
+        n = ctx.size[-1]
+        grad = grad * 0.5  # every frequency inside stands for itself and its mirror image
+        grad[..., 0] *= 2
+        if n % 2 == 0:
+            grad[..., -1] *= 2
+        axes = tuple(range(-len(ctx.size), 0))
+        return torch.fft.irfftn(grad, s=ctx.size, dim=axes, norm="forward"), None
+
+
+def _swap(x: Tensor) -> Tensor:
+    """Transpose a complex matrix in memory. PyTorch has a fast copy for exactly this layout."""
+    return x.T.contiguous()
+
+
 def _mix(x: Tensor, kernel: FactoredKernel, frames: Frames) -> Tensor:
-    """Apply the kernel frequency by frequency: (F, 2, B, C) -> (F, 2, B, O)."""
-    if kernel.spectra is not None:
-        if frames.lengths not in kernel.spectra:
-            kernel.spectra[frames.lengths] = _write_out(*_spectrum(kernel, frames))
-        k = kernel.spectra[frames.lengths]  # (F, 2C, O)
-        return torch.bmm(_as_rows(x), k).unflatten(1, (2, -1))
-    return _FactoredMix.apply(x, *_spectrum(kernel, frames))
+    """Apply the kernel frequency by frequency: complex (F, B, C) -> (F, B, O)."""
+    if kernel.spectra is None:
+        return _FactoredMix.apply(x, *_spectrum(kernel, frames))
+    if frames.lengths not in kernel.spectra:
+        kernel.spectra[frames.lengths] = _write_out(*_spectrum(kernel, frames))
+    rows = torch.bmm(_as_rows(x), kernel.spectra[frames.lengths])  # (F, 2B, O)
+    return torch.complex(*rows.chunk(2, dim=1))
 
 
 def _spectrum(kernel: FactoredKernel, frames: Frames) -> tuple[Tensor, Tensor]:
@@ -79,50 +106,49 @@ def _write_out(basis: Tensor, weight: Tensor) -> Tensor:
 
 
 def _as_rows(x: Tensor) -> Tensor:
-    """[Xr Xi; Xi -Xr] from pairs: (F, 2, B, C) -> (F, 2B, 2C)."""
-    f, _, batch, channels = x.shape
-    rows = x.new_empty(f, 2, batch, 2, channels)
-    rows[:, 0, :, 0] = x[:, 0]
-    rows[:, 0, :, 1] = x[:, 1]
-    rows[:, 1, :, 0] = x[:, 1]
-    torch.neg(x[:, 0], out=rows[:, 1, :, 1])
+    """[Xr Xi; Xi -Xr], real, from complex: (F, B, C) -> (F, 2B, 2C)."""
+    f, batch, channels = x.shape
+    rows = torch.empty(f, 2, batch, 2, channels, dtype=x.real.dtype, device=x.device)
+    rows[:, 0, :, 0] = x.real
+    rows[:, 0, :, 1] = x.imag
+    rows[:, 1, :, 0] = x.imag
+    torch.neg(x.real, out=rows[:, 1, :, 1])
     return rows.view(f, 2 * batch, 2 * channels)
 
 
 class _FactoredMix(torch.autograd.Function):
     """Mix H spectra into C x O and apply them, a chunk of frequencies at a time.
 
-    x (F, 2, B, C), basis (F, 2, H), weight (H, C, O) -> y (F, 2, B, O). The kernel's spectrum is
-    made again in the backward pass rather than kept.
+    x (F, B, C) complex, basis (F, 2, H), weight (H, C, O) -> y (F, B, O) complex. The kernel's
+    spectrum is made again in the backward pass rather than kept.
     """
 
     @staticmethod
     def forward(ctx, x: Tensor, basis: Tensor, weight: Tensor) -> Tensor:  # noqa: ANN001
         ctx.save_for_backward(x, basis, weight)
-        f, _, batch, _ = x.shape
-        y = x.new_empty(f, 2 * batch, weight.shape[2])
+        y = x.new_empty(*x.shape[:2], weight.shape[2])
         for chunk in _chunks(x, weight):
-            torch.bmm(_as_rows(x[chunk]), _write_out(basis[chunk], weight), out=y[chunk])
-        return y.view(f, 2, batch, -1)
+            rows = torch.bmm(_as_rows(x[chunk]), _write_out(basis[chunk], weight))  # (f, 2B, O)
+            torch.complex(*rows.chunk(2, dim=1), out=y[chunk])
+        return y
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx, grad_y: Tensor) -> tuple[Tensor, Tensor, Tensor]:  # noqa: ANN001
         x, basis, weight = ctx.saved_tensors
-        functions, channels, out = weight.shape
-        grad_y = grad_y.contiguous().flatten(1, 2)  # (F, 2B, O)
+        _, channels, out = weight.shape
         grad_x, grad_basis = torch.empty_like(x), torch.empty_like(basis)
         grad_weight = torch.zeros_like(weight).flatten(1)
         for chunk in _chunks(x, weight):
             k = _write_out(basis[chunk], weight)  # (f, 2C, O)
-            rows = torch.bmm(grad_y[chunk], k.transpose(1, 2))  # (f, 2B, 2C)
-            rows = rows.view(*x[chunk].shape[:3], 2, channels)  # (f, 2, B, 2, C)
-            torch.sub(rows[:, 0, :, 0], rows[:, 1, :, 1], out=grad_x[chunk][:, 0])
-            torch.add(rows[:, 0, :, 1], rows[:, 1, :, 0], out=grad_x[chunk][:, 1])
-            grad_k = torch.bmm(_as_rows(x[chunk]).transpose(1, 2), grad_y[chunk])  # (f, 2C, O)
+            grad_rows = torch.cat((grad_y[chunk].real, grad_y[chunk].imag), dim=1)  # (f, 2B, O)
+            rows = torch.bmm(grad_rows, k.transpose(1, 2))  # (f, 2B, 2C)
+            re, im = rows.chunk(2, dim=1)  # (f, B, 2C) each: of the two rows of [Xr Xi; Xi -Xr]
+            real = re[..., :channels] - im[..., channels:]
+            torch.complex(real, re[..., channels:] + im[..., :channels], out=grad_x[chunk])
+            grad_k = torch.bmm(_as_rows(x[chunk]).transpose(1, 2), grad_rows)  # (f, 2C, O)
             grad_k = grad_k.view(-1, channels * out)  # (2f, C O)
-            pairs = basis[chunk].flatten(0, 1)  # (2f, H)
-            grad_weight.addmm_(pairs.T, grad_k)
+            grad_weight.addmm_(basis[chunk].flatten(0, 1).T, grad_k)
             torch.mm(grad_k, weight.flatten(1).T, out=grad_basis[chunk].flatten(0, 1))
         return grad_x, grad_basis, grad_weight.view_as(weight)
 

@@ -1,0 +1,157 @@
+"""Every way to convolve gives what a plain direct convolution in float64 gives."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+import torch
+import torch.nn.functional as nnf
+
+import ckconv.functional as F
+from ckconv.errors import UsageError
+from ckconv.functional.plan import Frames, plan_frames
+from ckconv.functional.spectral import _FactoredMix, _RealFFT
+
+SIZES_1D = [(1, 1), (7, 3), (7, 7), (8, 15), (33, 5), (100, 100), (50, 199), (300, 17), (513, 40)]
+SIZES_2D = [
+    ((5, 5), (3, 3)),
+    ((8, 8), (9, 9)),
+    ((8, 6), (3, 9)),
+    ((16, 9), (33, 5)),
+    ((12, 31), (31, 1)),
+    ((32, 32), (33, 33)),
+]
+
+
+def factored(out, channels, size, functions=4, dtype=torch.float64):
+    weight = torch.randn(out, channels, functions, dtype=dtype)
+    return F.FactoredKernel(weight, torch.randn(functions, *size, dtype=dtype))
+
+
+def reference(x, kernel, bias, causal):
+    """What the definition says, by PyTorch's own convolution in float64."""
+    size = kernel.shape[2:]
+    pad = []
+    for k in reversed(size):
+        pad += [k - 1, 0] if causal else [k // 2, k - 1 - k // 2]
+    conv = nnf.conv1d if len(size) == 1 else nnf.conv2d
+    return conv(nnf.pad(x.double(), pad), kernel.double(), bias.double())
+
+
+def error(got, expected):
+    return ((got.double() - expected).norm() / expected.norm()).item()
+
+
+def cases():
+    for (n, k), causal in itertools.product(SIZES_1D, (True, False)):
+        yield (n,), (k,), causal
+    for n, k in SIZES_2D:
+        yield n, k, False
+
+
+@pytest.mark.parametrize("form", ["direct", "fft", "factored direct", "factored fft", "auto"])
+@pytest.mark.parametrize(("size", "kernel_size", "causal"), list(cases()))
+def test_every_backend_matches_float64(form, size, kernel_size, causal):
+    torch.manual_seed(0)
+    kernel = factored(5, 3, kernel_size)
+    x, bias = torch.randn(2, 3, *size, dtype=torch.float64), torch.randn(5, dtype=torch.float64)
+    expected = reference(x, kernel.dense(), bias, causal)
+    for dtype, tolerance in ((torch.float64, 1e-10), (torch.float32, 1e-5)):
+        given = F.FactoredKernel(kernel.weight.to(dtype), kernel.basis.to(dtype))
+        if not form.startswith("factored"):
+            given = given.dense()
+        y = F.conv(x.to(dtype), given, bias.to(dtype), causal, form.split()[-1])
+        assert y.shape == expected.shape and y.dtype == dtype
+        assert error(y, expected) < tolerance
+
+
+@pytest.mark.parametrize(("size", "kernel_size", "causal"), list(cases()))
+def test_gradients_of_the_spectral_path_match(size, kernel_size, causal):
+    torch.manual_seed(1)
+    kernel = factored(5, 3, kernel_size)
+    leaves = [torch.randn(2, 3, *size, dtype=torch.float64), kernel.weight, kernel.basis]
+    gradients = []
+    for backend in ("direct", "fft"):
+        x, weight, basis = (leaf.clone().requires_grad_() for leaf in leaves)
+        y = F.conv(x, F.FactoredKernel(weight, basis), None, causal, backend)
+        (y * torch.linspace(-1, 1, y.numel(), dtype=y.dtype).view_as(y)).sum().backward()
+        gradients.append((x.grad, weight.grad, basis.grad))
+    for direct, spectral in zip(*gradients):
+        assert error(spectral, direct) < 1e-10
+
+
+def test_hand_made_gradient_passes_gradcheck():
+    torch.manual_seed(0)
+    x = torch.randn(5, 2, 3, dtype=torch.complex128, requires_grad=True)
+    basis = torch.randn(5, 2, 4, dtype=torch.float64, requires_grad=True)
+    weight = torch.randn(4, 3, 2, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(_FactoredMix.apply, (x, basis, weight))
+
+
+@pytest.mark.parametrize("size", [(6,), (7,), (1,), (4, 6), (5, 3)])
+def test_real_transform_passes_gradcheck(size):
+    x = torch.randn(2, *size, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda t: _RealFFT.apply(t, len(size)), x)
+
+
+def test_chunks_of_frequencies_change_nothing(monkeypatch):
+    torch.manual_seed(0)
+    kernel, x = factored(5, 3, (40,)), torch.randn(2, 3, 64, dtype=torch.float64)
+    whole = F.conv(x, kernel, None, True, "fft")
+    monkeypatch.setitem(F.spectral._CHUNK, "cpu", 100)
+    assert torch.allclose(F.conv(x, kernel, None, True, "fft"), whole, rtol=0, atol=1e-12)
+
+
+def test_long_sequences_with_short_kernels_are_cut_into_frames():
+    assert plan_frames((4, 30, 16000), (30, 30, 129), ((128, 0),), 33, "cpu").count > 1
+    assert plan_frames((4, 30, 1000), (30, 30, 1000), ((999, 0),), 33, "cpu").count == 1
+
+
+@pytest.mark.parametrize(("length", "step"), [(64, 25), (64, 1), (128, 89)])
+def test_frames_of_any_length_give_the_same(length, step, monkeypatch):
+    torch.manual_seed(0)
+    k = length - step + 1
+    kernel, x = factored(2, 3, (k,)), torch.randn(2, 3, 100, dtype=torch.float64)
+    bias = torch.zeros(2, dtype=torch.float64)
+    frames = Frames((length,), (k - 1,), (100,), -(-100 // step), step)
+    monkeypatch.setattr(F.spectral, "plan_frames", lambda *args: frames)
+    expected = reference(x, kernel.dense(), bias, causal=True)
+    assert error(F.conv(x, kernel, bias, True, "fft"), expected) < 1e-12
+
+
+@pytest.mark.parametrize("backend", ["direct", "fft"])
+@pytest.mark.parametrize("stride", [2, 3])
+def test_stride_keeps_every_nth_output(backend, stride):
+    torch.manual_seed(0)
+    kernel, x = factored(2, 3, (5, 7)), torch.randn(2, 3, 11, 8, dtype=torch.float64)
+    every = F.conv(x, kernel, backend=backend)
+    got = F.conv(x, kernel, backend=backend, stride=stride)
+    assert torch.allclose(got, every[..., ::stride, ::stride])
+
+
+@pytest.mark.parametrize("backend", ["direct", "fft"])
+def test_valid_padding(backend):
+    torch.manual_seed(0)
+    kernel, x = factored(2, 3, (5, 3)), torch.randn(2, 3, 9, 9, dtype=torch.float64)
+    got = F.conv(x, kernel, backend=backend, padding="valid")
+    assert torch.allclose(got, nnf.conv2d(x, kernel.dense()))
+
+
+def test_norm_of_a_factored_kernel_needs_no_dense_kernel():
+    torch.manual_seed(0)
+    kernel = factored(5, 3, (9, 9))
+    expected = kernel.dense().norm()
+    again = F.FactoredKernel(kernel.weight, kernel.basis)
+    assert torch.allclose(again.norm(), expected)
+    assert again._dense is None
+
+
+def test_what_does_not_fit_is_said():
+    x, kernel = torch.randn(2, 3, 8), torch.randn(4, 5, 3)
+    with pytest.raises(ValueError, match=r"\(2, 3, 8\).*\(4, 5, 3\)"):
+        F.conv(x, kernel)
+    with pytest.raises(UsageError, match="backend=magic"):
+        F.conv(x, torch.randn(4, 3, 3), backend="magic")
+    with pytest.raises(ValueError, match="larger than the input"):
+        F.conv(x, torch.randn(4, 3, 9), padding="valid")
