@@ -210,6 +210,6 @@ def _largest(tensors: list[Tensor]) -> Tensor:
 
 
 if __name__ == "__main__":
-    from ckconv.spectra import main
+    from ckconv.spectra_plot import main
 
     main()

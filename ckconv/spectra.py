@@ -1,0 +1,111 @@
+"""The spectra of kernels, measured: what `ckconv.antialiasing` bounds, seen and drawn.
+
+Measured is the function behind a kernel, the generator times the mask, not one sampling of it:
+it is evaluated far more finely than the layer does, and past [-1, 1] until the mask has decayed,
+so that neither the sampling nor the ends of the kernel add frequencies of their own. A layer
+without a mask, or whose mask is wide, and a generator alone do not end: they are measured under a
+Gaussian window, whose own width in frequency `window_frequency` gives.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ckconv.nn.ck import Generator
+from ckconv.nn.conv import CKConv
+
+REACH = 5.0  # standard deviations of the mask or window, on each side, that are sampled
+WINDOW = 0.4  # sigma of the window where there is no mask
+
+
+@dataclass
+class Spectrum:
+    """Shares of a kernel's energy by frequency; a frequency in 2-D is that of the faster axis."""
+
+    frequencies: Tensor  # (n,) Hz, rising from 0
+    energy: Tensor  # (n,) adding up to 1
+
+    def above(self, frequency: float) -> float:
+        """The share of the energy over a frequency in Hz."""
+        return self.energy[self.frequencies > frequency].sum().item()
+
+
+def window_frequency(gauss_stddevs: float = 2.0, window: float = WINDOW) -> float:
+    """What the window adds to the highest frequency of a kernel that has no mask, in Hz."""
+    return gauss_stddevs / (2 * math.pi * window)
+
+
+@torch.no_grad()
+def evaluate(source: CKConv | Generator, axes: Sequence[Tensor], kernels: int = 16) -> Tensor:
+    """The function behind the first `kernels` kernels at a grid of positions, (kernels, *size).
+
+    `axes` holds a vector of positions per axis. Masked, never cropped.
+    """
+    generator = source if isinstance(source, Generator) else source.generator
+    training = generator.training
+    generator.eval()
+    grid = torch.stack(torch.meshgrid(*axes, indexing="ij"))  # (dim, *size)
+    hidden = generator.hidden(grid.flatten(1))  # (H, N)
+    weight, bias = generator.output.effective_weight(), generator.output.bias
+    values = torch.addmm(bias[:kernels, None], weight[:kernels], hidden)
+    generator.train(training)
+    values = values.view(-1, *grid.shape[1:])
+    mask = getattr(source, "mask", None)
+    return values if mask is None else values * mask(axes)
+
+
+def sampled(source: CKConv | Generator, kernel_size: int, finer: int = 1) -> Tensor:
+    """The kernels as sampled on [-1, 1] with `finer` times as many steps, (kernels, *size)."""
+    line = torch.linspace(-1, 1, (kernel_size - 1) * finer + 1)
+    return evaluate(source, [line] * source.dim)
+
+
+def measure(
+    source: CKConv | Generator,
+    kernel_size: int,
+    oversample: int = 8,
+    window: float = WINDOW,
+    kernels: int = 16,
+) -> Spectrum:
+    """The spectrum of the function behind a layer's kernels, of all of them together.
+
+    Args:
+        source: a layer or a generator, on the CPU.
+        kernel_size: samples on [-1, 1] of the kernel in question.
+        oversample: how many times as finely it is sampled here.
+        window: sigma of the Gaussian window that is laid over a source without a mask, or with a
+            wider one.
+        kernels: how many of the layer's kernels are measured, from the first on.
+    """
+    step = 2 / (max(kernel_size, 2) - 1) / oversample
+    mask = getattr(source, "mask", None)
+    centres, sigmas = [0.0] * source.dim, [math.inf] * source.dim
+    if mask is not None:
+        centres, sigmas = mask.mean.tolist(), mask.effective_sigma.tolist()
+    axes = []
+    for centre, sigma in zip(centres, sigmas):
+        half = math.ceil(max(REACH * min(sigma, window), 1.0) / step)  # bins of 1/2 Hz or less
+        axes.append(centre + step * torch.arange(-half, half + 1))
+    values = evaluate(source, axes, kernels).double()
+    for d, (axis, centre, sigma) in enumerate(zip(axes, centres, sigmas)):
+        if sigma > window:
+            bell = torch.exp(-0.5 * ((axis - centre).double() / window).square())
+            values = values * bell.view(-1, *[1] * (source.dim - 1 - d))
+    dims = tuple(range(1, source.dim + 1))
+    energy = torch.fft.fftn(values, dim=dims).abs().square().sum(0)  # (*size)
+    along = [torch.fft.fftfreq(len(axis), step).abs() for axis in axes]
+    fastest = along[0] if source.dim == 1 else torch.maximum(along[0][:, None], along[1])
+    return _collected(fastest.flatten(), energy.flatten())
+
+
+def _collected(frequencies: Tensor, energy: Tensor) -> Spectrum:
+    """Add up the energy of equal frequencies."""
+    rounded = (frequencies.double() * 1e6).round()
+    levels, index = torch.unique(rounded, return_inverse=True)
+    total = torch.zeros(len(levels), dtype=energy.dtype).index_add_(0, index, energy)
+    return Spectrum(levels / 1e6, total / total.sum().clamp(min=1e-300))
