@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import time
 
+import torch
 import torchinfo
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
@@ -12,10 +13,9 @@ from torch import nn
 from cfg.cli import Job, program
 from datasets import build_loaders, describe
 from models import build_model
-from training import checkpoints, figures, pretrained, report, runtime
+from training import checkpoints, figures, pretrained, records, report, runtime
 from training.evaluation import evaluate
 from training.loop import fit
-from training.records import EpochLog
 from training.validate import prepare, validate, validate_task
 from training.wandb_log import WandbLog
 
@@ -51,9 +51,9 @@ def main(cfg: DictConfig, job: Job) -> None:
         before = progress = None
         if cfg.test.before_train:
             before = evaluate(model, loaders.test, task, **test_settings)
-            print(f"before training: {report.results_text('test', before)}")
+            print(f"before training: {records.results_text('test', before)}")
         if cfg.train.do:
-            log = EpochLog(cfg, job.folder, wandb)
+            log = records.EpochLog(cfg, job.folder, wandb)
             progress = fit(model, loaders, task, cfg, job.folder, log, saved)
         test = evaluate(model, loaders.test, task, **test_settings)
         seconds = time.perf_counter() - started
@@ -74,11 +74,10 @@ def print_summary(model: nn.Module, shape: list[int], depth: int) -> None:
     """Print the network's layers at an input shape; `[0]` for none. The network stays untouched."""
     if shape == [0]:
         return
-    print(
-        torchinfo.summary(
-            copy.deepcopy(model), input_size=shape, depth=depth, device="cpu", verbose=0
-        )
-    )
+    model = copy.deepcopy(model).eval()
+    with torch.random.fork_rng(), torch.no_grad():
+        model(torch.zeros(shape))  # the first input fixes the kernels' sizes
+        print(torchinfo.summary(model, input_size=shape, depth=depth, device="cpu", verbose=0))
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import functools
 import os
 import sys
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,6 +38,13 @@ def register() -> None:
     """Make the flags' types known to Hydra, and the rule that names a run's folder."""
     ConfigStore.instance().store(name="schema", node=Config)
     OmegaConf.register_new_resolver("run_folder", run_folder, replace=True)
+
+
+def compose(overrides: Sequence[str] = ()) -> DictConfig:
+    """The checked config of a command line, without running anything."""
+    register()
+    with hydra.initialize_config_dir(str(CONFIG_FOLDER), version_base="1.3"):
+        return check_flags(hydra.compose("config", overrides=list(overrides)))
 
 
 def run_folder(resume: str, fresh: str) -> str:

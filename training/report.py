@@ -13,8 +13,8 @@ from datasets.task import Task
 from training import checkpoints
 from training.environment import environment
 from training.layers import count_parameters, fixed_sizes, generated_layers, size_text
-from training.loop import Progress
 from training.records import result_text
+from training.state import Progress
 
 RESULT = "result.json"
 
