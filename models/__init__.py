@@ -8,14 +8,27 @@ from torch import nn
 
 from ckconv.config import validate_conv, validate_kernel, validate_mask
 from ckconv.errors import UsageError
+from models.blocks import set_resolution
+from models.cifar_resnet import CIFARResNet
 from models.config import NetConfig, net_type, validate_net
 from models.flexnet import FlexNet
 from models.flextcn import FlexTCN
+from models.original_resnet import original_resnet
 
 if TYPE_CHECKING:
     from cfg.schema import Config
 
-__all__ = ["FlexNet", "FlexTCN", "NetConfig", "build_model"]
+__all__ = [
+    "CIFARResNet",
+    "FlexNet",
+    "FlexTCN",
+    "NetConfig",
+    "build_model",
+    "original_resnet",
+    "set_resolution",
+]
+
+RESNETS = {"CIFARResNet": CIFARResNet, "OriginalResnet": original_resnet}
 
 
 class _Task(Protocol):
@@ -49,4 +62,8 @@ def build_model(cfg: Config, task: _Task) -> nn.Module:
         if task.dim != 1:
             raise UsageError("net.type=FlexTCN: it reads sequences; use net.type=FlexNet on images")
         return FlexTCN(task.in_channels, task.out_channels, per_step=task.per_step, **parts)
-    raise UsageError(f"net.type={cfg.net.type}: not available; use FlexNet or FlexTCN")
+    if task.dim != 2:
+        raise UsageError(f"net.type={name}: it reads images; use net.type=FlexNet on sequences")
+    family = name.rstrip("0123456789")
+    depth = int(name.removeprefix(family))
+    return RESNETS[family](task.in_channels, task.out_channels, depth)
