@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ckconv.errors import UsageError
+from datasets.resample import is_resampling
 from datasets.task import Task
 from datasets.transforms import EveryNth, Pipeline
 
@@ -53,6 +54,7 @@ class Dataset(ABC):
     name: str
     flags: frozenset[str] = frozenset()
     augmentations: tuple[str, ...] = ()
+    resamples: bool = False  # whether it can change the resolution of its samples
 
     @abstractmethod
     def describe(self, cfg: Any) -> Task:
@@ -87,6 +89,9 @@ class Dataset(ABC):
                 f"dataset_params.val_fraction={params.val_fraction}: "
                 "give a fraction from 0 to below 1"
             )
+        if not self.resamples and is_resampling(cfg):
+            flag = "blur=True" if cfg.cross_res.blur else f"resize={cfg.cross_res.resize}"
+            raise UsageError(f"cross_res.{flag}: {self.name} has no images to resample")
         augmentation(cfg, self)
 
 

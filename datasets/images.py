@@ -24,6 +24,12 @@ from datasets.base import (
     fixed_tensor,
     sampled_length,
 )
+from datasets.resample import (
+    after_augmentation,
+    before_augmentation,
+    check_resampling,
+    target_size,
+)
 from datasets.split import held_out_count, hold_out
 from datasets.task import Task
 from datasets.transforms import (
@@ -64,6 +70,7 @@ class ImageDataset(Dataset):
     std: tuple[float, ...]
     scale: float = 255.0
     crop_padding: int = 4  # of augmentation `resnet`
+    resamples = True
 
     @abstractmethod
     def read(self, root: Path) -> RawImages:
@@ -75,6 +82,7 @@ class ImageDataset(Dataset):
 
     def describe(self, cfg: Any) -> Task:
         self.check(cfg)
+        check_resampling(cfg)
         return self.task(cfg)
 
     def task(self, cfg: Any) -> Task:
@@ -87,7 +95,8 @@ class ImageDataset(Dataset):
                 f"{self.train_total} training samples of {self.name} at least {self.classes} "
                 "must be held out and as many trained on, or 0 held out"
             )
-        return Task(self.name, self.channels, self.classes, self.size, trained)
+        size = target_size(cfg) or self.size
+        return Task(self.name, self.channels, self.classes, size, trained)
 
     def splits(self, cfg: Any, state: dict[str, Tensor] | None) -> Splits:
         raw = self.read(data_root(cfg))
@@ -97,7 +106,7 @@ class ImageDataset(Dataset):
             train, validation = hold_out(raw.train_labels, held)
 
         def split(pixels: NDArray, labels: NDArray, augment: str | None = None) -> Split:
-            pipeline = self.pipeline(augment)
+            pipeline = self.pipeline(cfg, augment)
             return Split(torch.from_numpy(pixels), torch.from_numpy(labels), pipeline)
 
         return Splits(
@@ -108,14 +117,19 @@ class ImageDataset(Dataset):
             split(raw.test, raw.test_labels),
         )
 
-    def pipeline(self, augment: str | None) -> Pipeline:
-        """Augmentation at the stored size; then stages that resample images; then normalisation."""
+    def pipeline(self, cfg: Any, augment: str | None) -> Pipeline:
+        """Blur and augmentation at the stored size; then another size; then normalisation."""
         augmenting = {
             None: [],
             "resnet": [FlipCrop(self.crop_padding)],
             "standard": [DigitDistortion()],
         }
-        return Pipeline(*augmenting[augment], Normalise(self.mean, self.std, self.scale))
+        return Pipeline(
+            *before_augmentation(cfg),
+            *augmenting[augment],
+            *after_augmentation(cfg),
+            Normalise(self.mean, self.std, self.scale),
+        )
 
 
 class PixelSequence(Dataset):
