@@ -34,12 +34,14 @@ def fit(
     folder: Path,
     log: EpochLog,
     saved: dict[str, Any] | None = None,
+    save_start: bool = False,
 ) -> Progress:
     """Train `model` and leave in it the weights to be tested.
 
     These are the weights of the epoch with the best result on the split of `train.select_on`, or
     those of the last epoch where no samples are held out. `saved` is the content of the `last.pt`
-    of a run that is continued. Writes `last.pt` after every epoch, `best.pt` after a best one.
+    of a run that is continued. Writes `last.pt` after every epoch, with `save_start` also before
+    the first one, and `best.pt` after a best one.
 
     Raises `UsageError` where the loss is no longer a number; the last checkpoint stays.
     """
@@ -51,6 +53,8 @@ def fit(
     extra = {"data": loaders.state, "config": checkpoints.plain(cfg), "log": log.state()}
     settings = {"precision": cfg.train.precision, "top5": cfg.train.report_top5_acc}
 
+    if save_start and saved is None:
+        training.save(folder, extra)
     while progress.epoch < cfg.train.epochs and not progress.is_stuck(cfg.train.early_stop):
         started = time.perf_counter()
         row = {"epoch": progress.epoch + 1, "lr": schedule.learning_rate}

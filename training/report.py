@@ -64,11 +64,20 @@ def table(values: dict[str, Any], model: nn.Module, folder: Path) -> str:
     """The table that a run ends with."""
     rows = [("dataset", values["dataset"])]
     if values["test_before_train"]:
-        rows += _result_rows("test, before training,", values["test_before_train"])
-    rows += _result_rows("test", values["test"])
+        rows += result_rows("test, before training,", values["test_before_train"])
+    rows += result_rows("test", values["test"])
     if values["epochs"]:
         rows.append(("best epoch", _best_epoch_text(values)))
     rows.append(("parameters", f"{values['parameters']:,}"))
+    rows += kernel_rows(model)
+    rows.append(("wall time", duration(values["seconds"])))
+    rows.append(("files", str(folder)))
+    return layout(rows)
+
+
+def kernel_rows(model: nn.Module) -> list[tuple[str, str]]:
+    """The rows of a table that give a network's kernel sizes."""
+    rows = []
     layers = generated_layers(model)
     for layer in layers:
         cropped = layer.size != layer.full_size
@@ -76,14 +85,18 @@ def table(values: dict[str, Any], model: nn.Module, folder: Path) -> str:
         rows.append((f"kernel of {layer.name}", size_text(layer.size) + of))
     if not layers:
         rows.append(("kernel size", ", ".join(size_text(s) for s in fixed_sizes(model)) or "1"))
-    rows.append(("wall time", duration(values["seconds"])))
-    rows.append(("files", str(folder)))
+    return rows
+
+
+def layout(rows: list[tuple[str, str]]) -> str:
+    """Rows of (name, text) between two lines."""
     width = max(len(name) for name, _ in rows)
     line = "-" * (width + 2 + max(len(text) for _, text in rows))
     return "\n".join([line, *(f"{name:<{width}}  {text}" for name, text in rows), line])
 
 
-def _result_rows(prefix: str, results: dict[str, float]) -> list[tuple[str, str]]:
+def result_rows(prefix: str, results: dict[str, float]) -> list[tuple[str, str]]:
+    """The rows of a table that give the results on a split."""
     rows = []
     for name in ("accuracy", "top5", "mse", "loss"):
         if name not in results or (name == "loss" and "mse" in results):

@@ -1,0 +1,64 @@
+"""Train a network at one resolution, deploy it at another, fine-tune it there."""
+
+from __future__ import annotations
+
+import time
+
+from omegaconf import DictConfig, OmegaConf
+
+from cfg.cli import Job, program
+from datasets import describe
+from models import build_model
+from training import checkpoints, crossres, crossres_report, figures, pretrained, report, runtime
+from training.crossres import CrossRes
+from training.validate import prepare, validate, validate_task
+from training.wandb_log import WandbLog
+
+
+@program
+def main(cfg: DictConfig, job: Job) -> None:
+    """Train a network at one resolution, test it as is at another, fine-tune it there, test."""
+    started = time.perf_counter()
+    cfg, saved = checkpoints.resume(cfg, job.folder, job.typed)
+    cfg = prepare(cfg)
+    validate(cfg)
+    crossres.check(cfg)
+    source = crossres.at(cfg, cfg.cross_res.source_res, cfg.train.epochs)
+    task = describe(source)
+    crossres.check_task(task)
+    validate_task(source, task)
+
+    device = runtime.choose_device(cfg.device)
+    runtime.allow_tf32(cfg.train.tf32)
+    runtime.seed_everything(cfg.seed, cfg.deterministic)
+    model = build_model(source, task)
+    weights = None if saved else pretrained.find(cfg, job.folder)
+    if weights is not None:
+        pretrained.load(model, weights, cfg.pretrained_strict)
+    model = runtime.place(model, device, cfg.train.channels_last)
+
+    OmegaConf.save(cfg, job.folder / "config.yaml")
+    run_id = saved["log"]["wandb_id"] if saved else None
+    wandb = WandbLog(cfg, checkpoints.plain(cfg), job.folder, run_id)
+    try:
+        run = CrossRes(cfg, task, model, job.folder, wandb, saved)
+        run.source()
+        crossres_report.save_spectra(model, job.folder / crossres_report.SPECTRA)
+        run.as_is()
+        run.fine_tuned()
+        seconds = time.perf_counter() - started
+        values = crossres_report.result(cfg, task, model, run.results, seconds, device)
+        report.write(job.folder / report.RESULT, values)
+        figures.save_kernels(model, job.folder / "kernels.png", f"{cfg.net.type} on {task.name}")
+        wandb.summarize(crossres_report.figures_of(values))
+        for picture in ("kernels", "spectra"):
+            wandb.image(picture, job.folder / f"{picture}.png")
+    except BaseException:
+        wandb.finish(failed=True)
+        raise
+    wandb.finish()
+    print(crossres_report.table(values, model, job.folder))
+
+
+if __name__ == "__main__":
+    main()
