@@ -1,0 +1,1 @@
+"""Fit one function or image with a kernel generator: which generator represents what."""

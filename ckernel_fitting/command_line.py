@@ -1,0 +1,128 @@
+"""The command line of a fit: `--config.key value` into settings, and what mistakes print."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+import sys
+import types
+import typing
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+from ckconv.errors import UsageError
+from ckernel_fitting.settings import Settings
+
+SWITCH = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+S = TypeVar("S", bound=Settings)
+
+
+def parse(arguments: Sequence[str], kind: type[S] = Settings) -> tuple[S, set[str]]:
+    """Settings from a command line, and the names of those it gave.
+
+    An argument is `--config.key value`, `--config.key=value` or `key=value`; a switch may stand
+    without its value. Raises `UsageError` for an unknown key, with the nearest known one, and for
+    a value of the wrong type.
+    """
+    types_of = typing.get_type_hints(kind)
+    given: dict[str, Any] = {}
+    rest = list(arguments)
+    while rest:
+        argument = rest.pop(0)
+        key, equals, value = argument.partition("=")
+        name = _field_name(key.removeprefix("--").removeprefix("config."), kind)
+        if not equals:
+            if not argument.startswith("--"):
+                raise UsageError(f"{argument}: write {name}=value or --config.{name} value")
+            is_switch = types_of[name] is bool
+            if is_switch and (not rest or rest[0].lower() not in SWITCH):
+                value = "True"
+            elif rest:
+                value = rest.pop(0)
+            else:
+                raise UsageError(f"--config.{name}: give a value")
+        given[name] = _convert(name, value, types_of[name])
+    return kind(**given), set(given)
+
+
+def _field_name(key: str, kind: type[Settings]) -> str:
+    """The field that `key` names, with or without the published prefix `kernelnet_`."""
+    names = [field.name for field in dataclasses.fields(kind)]
+    key = key.replace("-", "_").replace("wandb.", "wandb_")
+    for name in (key, f"kernelnet_{key}", key.removeprefix("kernelnet_")):
+        if name in names:
+            return name
+    near = difflib.get_close_matches(key, names, n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]}?" if near else "--help lists all settings"
+    raise UsageError(f"{key}: there is no such setting; {hint}")
+
+
+def _convert(name: str, text: str, kind: Any) -> Any:
+    if isinstance(kind, types.UnionType):
+        if text in ("", "None"):
+            return None
+        kind = typing.get_args(kind)[0]
+    if kind is str:
+        return text
+    if kind is bool:
+        if text.lower() not in SWITCH:
+            raise UsageError(f"{name}={text}: give True or False")
+        return SWITCH[text.lower()]
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if kind is int and not value.is_integer():
+        raise UsageError(f"{name}={text}: give a whole number")
+    if not math.isfinite(value):
+        raise UsageError(f"{name}={text}: give a number")
+    return int(value) if kind is int else value
+
+
+def help_text(program: str, purpose: str, kind: type[Settings] = Settings) -> str:
+    """What `--help` prints: every setting with its default and meaning."""
+    fields = [(field, field.default) for field in dataclasses.fields(kind)]
+    width = max(len(f"{field.name}={_shown(default)}") for field, default in fields)
+    lines = [
+        f"  {f'{field.name}={_shown(default)}':{width}}  {field.metadata['help']}"
+        for field, default in fields
+    ]
+    return (
+        f"{purpose}\n\nusage: python {program} [--config.key value | --config.key=value | "
+        "key=value ...]\n\nsettings and their defaults:\n" + "\n".join(lines)
+    )
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return ""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def program(
+    name: str, purpose: str, run: Callable[[S, set[str]], None], kind: type[S] = Settings
+) -> None:
+    """Read the command line and call `run(settings, given)`.
+
+    A mistake of the user ends with one sentence on stderr and exit status 1.
+    """
+    arguments = sys.argv[1:]
+    if {"-h", "--help"} & set(arguments):
+        print(help_text(name, purpose, kind))
+        return
+    try:
+        run(*parse(arguments, kind))
+    except UsageError as error:
+        message, status = str(error), 1
+    except OSError as error:
+        if error.filename is None:
+            raise
+        message, status = f"{error.filename}: {error.strerror}", 1
+    except KeyboardInterrupt:
+        message, status = "interrupted", 130
+    else:
+        return
+    sys.stdout.flush()
+    print(f"error: {message}", file=sys.stderr, flush=True)
+    sys.exit(status)

@@ -1,0 +1,151 @@
+"""The fit itself: gradient descent on the squared error, the best weights kept."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import SimpleNamespace
+
+import torch
+from torch import Tensor, nn
+
+from ckconv.errors import UsageError
+from ckernel_fitting.generators import build_generator, count_parameters
+from ckernel_fitting.settings import Settings, decays
+from ckernel_fitting.targets import Target
+from training.runtime import seed_everything
+from training.schedule import Schedule
+
+LOOK_EVERY = 50  # iterations between looks at the loss, each of which makes a GPU wait
+
+
+@dataclass
+class Fit:
+    """What a fit gave: the best values, and how it got there."""
+
+    values: Tensor  # (channels, *size), of the best weights
+    mse: float
+    psnr: float
+    best_step: int  # the iteration, from 0, whose weights are the best
+    history: Tensor  # (iterations done,), mean squared errors
+    seconds: float
+    parameters: int
+    state: dict[str, Tensor]  # the best weights
+
+    @property
+    def diverged(self) -> bool:
+        return not math.isfinite(self.history[-1].item())
+
+
+def psnr(mse: float, value_range: float) -> float:
+    """Peak signal-to-noise ratio in dB, the peak being the target's own range of values."""
+    return math.inf if mse == 0 else 10 * math.log10(value_range**2 / mse)
+
+
+def fit(
+    target: Target,
+    settings: Settings,
+    device: torch.device | str = "cpu",
+    report: Callable[[int, float], None] | None = None,
+) -> Fit:
+    """Fit the generator of `settings` to `target`. On the CPU the seed decides the result.
+
+    `report(iterations_done, mse)` is called every few iterations. A fit whose error is no longer
+    a number ends there; raises `UsageError` where it never was one.
+    """
+    seed_everything(settings.seed)
+    values, positions = target.values.to(device), target.positions.to(device)
+    model = build_generator(settings, target.dim, target.channels, max(values.shape[1:]))
+    model.to(device).train()
+    weights = flatten_parameters(model)
+    optimizer = build_optimizer(weights, settings)
+    schedule = build_schedule(optimizer, settings)
+    best_weights, best_mse = weights.detach().clone(), torch.full((), math.inf, device=device)
+    history = torch.zeros(settings.no_iterations, device=device)
+    start = time.perf_counter()
+    for step in range(settings.no_iterations):
+        weights.grad.zero_()
+        mse = (model(positions)[0] - values).square().mean()
+        mse.backward()
+        with torch.no_grad():
+            history[step] = mse
+            is_better = mse < best_mse
+            best_mse = torch.where(is_better, mse, best_mse)
+            best_weights = torch.where(is_better, weights, best_weights)
+        optimizer.step()
+        schedule.step()
+        done = step + 1
+        if done % LOOK_EVERY == 0 or done == settings.no_iterations:
+            look = history[step].item()
+            if report:
+                report(done, look)
+            if not math.isfinite(look):
+                break
+            schedule.end_epoch(look)
+    seconds = time.perf_counter() - start
+    if not math.isfinite(best_mse.item()):
+        raise UsageError(f"lr={settings.lr:g}: the error is no number from the start; try another")
+    with torch.no_grad():
+        weights.copy_(best_weights)
+        fitted = model(positions)[0]
+        error = (fitted - values).square().mean().item()
+    history = history[:done].cpu()
+    return Fit(
+        values=fitted.cpu(),
+        mse=error,
+        psnr=psnr(error, target.value_range),
+        best_step=int(history.nan_to_num(math.inf).argmin()),
+        history=history,
+        seconds=seconds,
+        parameters=count_parameters(model),
+        state={name: tensor.cpu().clone() for name, tensor in model.state_dict().items()},
+    )
+
+
+def flatten_parameters(model: nn.Module) -> nn.Parameter:
+    """One flat parameter, with its gradient, of which the model's parameters become views.
+
+    With it a step of Adam is one operation, and so is keeping the best weights without asking
+    the device whether they are better.
+    """
+    parameters = list(model.parameters())
+    weights = nn.Parameter(torch.cat([p.detach().flatten() for p in parameters]))
+    weights.grad = torch.zeros_like(weights)
+    end = 0
+    for parameter in parameters:
+        start, end = end, end + parameter.numel()
+        parameter.data = weights.data[start:end].view_as(parameter)
+        parameter.grad = weights.grad[start:end].view_as(parameter)
+    return weights
+
+
+def build_optimizer(weights: nn.Parameter, settings: Settings) -> torch.optim.Optimizer:
+    """The optimizer of `optim`."""
+    if settings.optim == "Adam":
+        return torch.optim.Adam([weights], lr=settings.lr, fused=True)
+    if settings.optim == "SGD":
+        momentum = settings.optim_momentum
+        return torch.optim.SGD([weights], lr=settings.lr, momentum=momentum, fused=True)
+    return torch.optim.RMSprop([weights], lr=settings.lr)
+
+
+def build_schedule(optimizer: torch.optim.Optimizer, settings: Settings) -> Schedule:
+    """The schedules of the training loop, with iterations in the place of epochs."""
+    factor = settings.decay_factor
+    if settings.scheduler == "exponential":
+        factor **= -1 / settings.no_iterations
+    params = SimpleNamespace(
+        decay_steps=decays(settings),
+        decay_factor=factor,
+        patience=settings.patience // LOOK_EVERY,
+        warmup_epochs=-1,
+    )
+    cfg = SimpleNamespace(
+        scheduler=settings.scheduler,
+        scheduler_params=params,
+        epochs=settings.no_iterations,
+        lr=settings.lr,
+    )
+    return Schedule(optimizer, cfg, steps_per_epoch=1, higher_is_better=False)

@@ -1,0 +1,128 @@
+"""Fit a function or an image with a kernel generator, and show what it can represent."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import torch
+from tqdm import tqdm
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from ckernel_fitting.command_line import program
+from ckernel_fitting.fit import Fit, fit, psnr
+from ckernel_fitting.plots import fit_figure, save_figure
+from ckernel_fitting.records import append_row, output_folder
+from ckernel_fitting.settings import Settings, unused, validate
+from ckernel_fitting.targets import Target, build_target
+from training.checkpoints import write_atomically
+from training.runtime import choose_device
+from training.wandb_log import WandbLog
+
+RESULTS = "fits.csv"
+LINES = 10  # of progress, where there is no terminal to draw a bar on
+LOGGED = 500  # points of the loss that W&B gets
+SMALL = 2**14  # positions under which one thread is faster than several
+
+
+class Progress:
+    """The loss and the PSNR as a bar on a terminal, as lines elsewhere, and on W&B."""
+
+    def __init__(self, total: int, value_range: float, wandb: WandbLog) -> None:
+        self.total, self.value_range, self.wandb = total, value_range, wandb
+        self.bar = tqdm(total=total, disable=None, leave=False, unit="it")
+        self.printed = self.logged = 0
+
+    def __call__(self, done: int, mse: float) -> None:
+        quality = psnr(mse, self.value_range) if mse < float("inf") else float("nan")
+        self.bar.set_postfix_str(f"loss {mse:.2e}, PSNR {quality:.1f} dB", refresh=False)
+        self.bar.update(done - self.bar.n)
+        if self.bar.disable and done * LINES // self.total > self.printed:
+            self.printed = done * LINES // self.total
+            print(f"{done:>7}/{self.total} | loss {mse:.3e} | PSNR {quality:.1f} dB", flush=True)
+        if done * LOGGED // self.total > self.logged:
+            self.logged = done * LOGGED // self.total
+            self.wandb.log({"loss": mse, "psnr": quality}, step=done)
+
+
+def run(settings: Settings, given: set[str]) -> None:
+    """Fit, then write the picture, the weights and a row of the results."""
+    validate(settings)
+    note = unused(settings, given)
+    if note:
+        print(note)
+    target = build_target(settings)
+    device = choose_device(settings.device)
+    if target.positions[0, 0].numel() <= SMALL:
+        torch.set_num_threads(1)
+    folder = output_folder(settings.out)
+    size = " x ".join(str(n) for n in target.values.shape[1:])
+    print(f"{target.name} of {size} samples, {settings.generator}, on {device.type}")
+    account = SimpleNamespace(
+        project=settings.wandb_project, entity=settings.wandb_entity, dir=settings.wandb_dir
+    )
+    flags = SimpleNamespace(debug=settings.debug, wandb=account)
+    wandb = WandbLog(flags, dataclasses.asdict(settings), folder)
+    finished = False
+    try:
+        progress = Progress(settings.no_iterations, target.value_range, wandb)
+        result = fit(target, settings, device, progress)
+        progress.bar.close()
+        picture = write_results(settings, target, result, folder)
+        wandb.summarize({"mse": result.mse, "psnr": result.psnr, "best_step": result.best_step})
+        wandb.image("fit", picture)
+        finished = True
+    finally:
+        wandb.finish(failed=not finished)
+
+
+def write_results(settings: Settings, target: Target, result: Fit, folder: Path) -> Path:
+    """Write what a fit gave, tell it, and return the picture's path."""
+    if result.diverged:
+        print(
+            f"the error became no number after {len(result.history)} iterations; a lower lr helps"
+        )
+    name = f"{time.strftime('%Y%m%d-%H%M%S')}-{settings.function}-{settings.generator}"
+    picture, weights = folder / f"{name}.png", folder / f"{name}.pt"
+    title = (
+        f"{settings.function}, {settings.generator} with {result.parameters:,} parameters, "
+        f"{settings.optim}, lr {settings.lr:g}, {len(result.history):,} iterations"
+    )
+    save_figure(fit_figure(target, result, title, axis_span(settings, target)), picture)
+    buffer = io.BytesIO()
+    torch.save(result.state, buffer)
+    write_atomically(weights, buffer.getvalue())
+    row = {
+        "mse": result.mse,
+        "psnr": result.psnr,
+        "best_step": result.best_step,
+        "seconds": round(result.seconds, 3),
+        "parameters": result.parameters,
+        "generator": settings.generator,
+        "picture": picture.name,
+        **dataclasses.asdict(settings),
+    }
+    append_row(folder / RESULTS, row)
+    print(
+        f"best after {result.best_step} of {len(result.history)} iterations: MSE {result.mse:.3e}, "
+        f"PSNR {result.psnr:.2f} dB; {result.parameters:,} parameters, {result.seconds:.1f} s"
+    )
+    print(f"picture, weights and row: {picture}, {weights.name}, {RESULTS}")
+    return picture
+
+
+def axis_span(settings: Settings, target: Target) -> tuple[float, float]:
+    """The coordinates of the first and the last sample, the padding counted in."""
+    low, high = settings.span
+    inner = target.values.shape[1] - 2 * settings.padding
+    around = settings.padding * (high - low) / (inner - 1)
+    return low - around, high + around
+
+
+if __name__ == "__main__":
+    program("fit_function.py", __doc__, run)
