@@ -16,6 +16,7 @@ from models import build_model
 from training import checkpoints, figures, pretrained, records, report, runtime
 from training.evaluation import evaluate
 from training.loop import fit
+from training.sampling_rate import at_test_rate
 from training.validate import prepare, validate, validate_task
 from training.wandb_log import WandbLog
 
@@ -50,12 +51,13 @@ def main(cfg: DictConfig, job: Job) -> None:
     try:
         before = progress = None
         if cfg.test.before_train:
-            before = evaluate(model, loaders.test, task, **test_settings)
+            tested = at_test_rate(model, task, cfg)
+            before = evaluate(tested, loaders.test, task, **test_settings)
             print(f"before training: {records.results_text('test', before)}")
         if cfg.train.do:
             log = records.EpochLog(cfg, job.folder, wandb)
             progress = fit(model, loaders, task, cfg, job.folder, log, saved)
-        test = evaluate(model, loaders.test, task, **test_settings)
+        test = evaluate(at_test_rate(model, task, cfg), loaders.test, task, **test_settings)
         seconds = time.perf_counter() - started
         values = report.result(cfg, task, model, test, progress, seconds, device, before)
         report.write(job.folder / report.RESULT, values)

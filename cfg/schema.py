@@ -58,7 +58,7 @@ class SchedulerParams:
 @dataclass
 class Train:
     do: bool = True
-    epochs: int = 30
+    epochs: int = 25
     batch_size: int = 64
     lr: float = 0.01
     augment: str | None = None

@@ -6,6 +6,7 @@ import dataclasses
 import io
 import os
 import pickle
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -67,9 +68,11 @@ def read(path: Path) -> dict[str, Any]:
         what = "is a folder" if path.is_dir() else "does not exist"
         raise UsageError(f"{path}: {what}; give the path of a checkpoint file")
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what is odd about the file is said below
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        if "Unsupported" in str(error) or "GLOBAL" in str(error) or "REDUCE" in str(error):
+        if "global" in str(error).lower() or "reduce" in str(error).lower():
             raise UsageError(
                 f"{path}: holds objects other than tensors and plain values, which could run code "
                 "when loaded; only plain checkpoints are read"
@@ -101,9 +104,15 @@ def resume(
     """
     if cfg.train.resume in NO_RESUME:
         return cfg, None
+    own = cfg.train.resume in OWN_FOLDER
+    if not own and Path(cfg.train.resume).resolve() != folder.resolve():
+        raise UsageError(
+            f"train.resume={cfg.train.resume}: the run goes on in that folder; leave out "
+            f"hydra.run.dir={folder}"
+        )
     path = folder / LAST
     if not path.exists():
-        if cfg.train.resume in OWN_FOLDER:
+        if own:
             return cfg, None
         raise UsageError(f"train.resume={cfg.train.resume}: there is no {LAST} in this folder")
     saved = read(path)

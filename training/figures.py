@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -54,7 +55,7 @@ def _draw_images(plt, layers: list[Layer]):
         row[0].set_ylabel(f"{layer.name}\n{size_text(layer.size)}", fontsize=8)
         _draw_mask(plt, row[0], layer)
         for axis, kernel in zip(row[1:], _some_kernels(layer)):
-            limit = max(kernel.abs().max().item(), 1e-12)
+            limit = max(np.abs(kernel).max(), 1e-12)
             axis.imshow(kernel, cmap=KERNEL_COLOURS, vmin=-limit, vmax=limit)
     axes[0, 0].set_title("mask", fontsize=8)
     axes[0, 1].set_title("kernels, cropped; each on its own scale", fontsize=8, loc="left")
@@ -82,9 +83,9 @@ def _draw_lines(plt, layers: list[Layer]):
     for layer, axis in zip(layers, axes[:, 0]):
         full, used = layer.full_size[0], layer.size[0]
         kernels = _some_kernels(layer)
-        limit = max(kernels.abs().max().item(), 1e-12)
+        limit = max(np.abs(kernels).max(), 1e-12)
         mask = _mask_values(layer)
-        lags = torch.arange(full - 1, -1, -1)  # the last tap meets the most recent sample
+        lags = np.arange(full - 1, -1, -1)  # the last tap meets the most recent sample
         axis.fill_between(lags, -limit * mask, limit * mask, color="0.9", lw=0)
         for kernel in kernels:
             axis.plot(lags[full - used :], kernel, lw=0.9)
@@ -96,18 +97,18 @@ def _draw_lines(plt, layers: list[Layer]):
     return figure
 
 
-def _some_kernels(layer: Layer) -> torch.Tensor:
+def _some_kernels(layer: Layer) -> np.ndarray:
     """Kernels spread evenly over a layer's output and input channels: (some, *size)."""
     kernels = layer.kernel.flatten(0, 1)  # (out * in, *size)
     count = min(KERNELS_PER_LAYER, len(kernels))
-    return kernels[torch.linspace(0, len(kernels) - 1, count).long()]
+    return kernels[torch.linspace(0, len(kernels) - 1, count).long()].numpy()
 
 
 @torch.no_grad()
-def _mask_values(layer: Layer) -> torch.Tensor:
+def _mask_values(layer: Layer) -> np.ndarray:
     """The mask on the whole kernel, (*full_size); ones where there is none."""
     if layer.mask is None:
-        return torch.ones(layer.full_size)
+        return np.ones(layer.full_size)
     device = layer.mask.sigma.device
     axes = [torch.linspace(-1.0, 1.0, n, device=device) for n in layer.full_size]
-    return layer.mask(axes).float().cpu()
+    return layer.mask(axes).float().cpu().numpy()

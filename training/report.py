@@ -14,6 +14,7 @@ from training import checkpoints
 from training.environment import environment
 from training.layers import count_parameters, fixed_sizes, generated_layers, size_text
 from training.records import result_text
+from training.sampling_rate import describe_rates
 from training.state import Progress
 
 RESULT = "result.json"
@@ -63,6 +64,9 @@ def write(path: Path, values: dict[str, Any]) -> None:
 def table(values: dict[str, Any], model: nn.Module, folder: Path) -> str:
     """The table that a run ends with."""
     rows = [("dataset", values["dataset"])]
+    params = values["config"]["dataset_params"]
+    if params["sr_train"] != params["sr_test"]:
+        rows.append(("sampling", describe_rates(params["sr_train"], params["sr_test"])))
     if values["test_before_train"]:
         rows += result_rows("test, before training,", values["test_before_train"])
     rows += result_rows("test", values["test"])

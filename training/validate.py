@@ -79,6 +79,13 @@ def validate_task(cfg: Any, task: Task) -> None:
             f"train.report_top5_acc=True: {task.name} has no five classes to choose from; "
             "leave it False"
         )
+    params = cfg.dataset_params
+    if cfg.train.do and cfg.train.select_on == "test" and params.sr_train != params.sr_test:
+        raise UsageError(
+            f"train.select_on=test: epochs are chosen at the sampling rate of training, "
+            f"dataset_params.sr_train={params.sr_train}, and the test set has "
+            f"dataset_params.sr_test={params.sr_test}; leave it validation"
+        )
     shape = list(cfg.summary)
     if shape != [0] and (len(shape) != 2 + task.dim or shape[1] != task.in_channels):
         expected = ", ".join(map(str, (64, task.in_channels, *task.size)))

@@ -1,0 +1,45 @@
+"""Testing a network on sequences that are sampled at another rate than those it was trained on."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import torch
+from torch import nn
+
+from datasets.task import Task
+from models import set_resolution
+
+
+def at_test_rate(model: nn.Module, task: Task, cfg: Any) -> nn.Module:
+    """The network to test: `model` itself, or a copy of it deployed at the test set's rate.
+
+    `dataset_params.sr_train` and `sr_test` keep every n-th sample. Where they differ, the copy's
+    kernels are sampled sr_test / sr_train times as coarsely over the same span and multiplied by
+    as much (CKConv paper, section 4.1). `model` itself stays at the rate of training.
+    """
+    params = cfg.dataset_params
+    if params.sr_train == params.sr_test:
+        return model
+    fix_kernel_sizes(model, task)
+    model = copy.deepcopy(model)
+    set_resolution(model, params.sr_train / params.sr_test)
+    return model
+
+
+@torch.no_grad()
+def fix_kernel_sizes(model: nn.Module, task: Task) -> None:
+    """Show a network an input of the task's size: the first one fixes its kernels' sizes."""
+    was_training = model.training
+    model.eval()
+    device = next(model.parameters()).device
+    model(torch.zeros(1, task.in_channels, *task.size, device=device))
+    model.train(was_training)
+
+
+def describe_rates(sr_train: int, sr_test: int) -> str:
+    """As `trained on every sample, tested on every 2nd`."""
+    words = {1: "sample", 2: "2nd"}
+    train, test = (words.get(n, f"{n}th") for n in (sr_train, sr_test))
+    return f"trained on every {train}, tested on every {test}"
