@@ -109,7 +109,8 @@ def validate_kernel(cfg: KernelConfig) -> None:
 def validate_conv(cfg: ConvConfig) -> None:
     """Raise `UsageError` for a convolution that cannot be built."""
     check_choice("conv.type", cfg.type, CONV_TYPES)
-    check_choice("conv.use_fft", str(cfg.use_fft).capitalize(), ("Auto", "True", "False"))
+    if str(cfg.use_fft).lower() not in ("auto", "true", "false"):
+        check_choice("conv.use_fft", cfg.use_fft, ("auto", "True", "False"))
     check_choice("conv.padding", cfg.padding, ("same", "valid"))
     if cfg.stride < 1:
         raise UsageError(f"conv.stride={cfg.stride}: give a number of at least 1")

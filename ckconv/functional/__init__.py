@@ -71,7 +71,7 @@ def choose_backend(x: Tensor, kernel: Tensor | FactoredKernel, pad: list[tuple[i
     cost = CostModel(x.device.type)
     functions = kernel.basis.shape[0] if isinstance(kernel, FactoredKernel) else 0
     frames = plan_frames(x.shape, kernel.shape, pad, functions, x.device.type)
-    direct = cost.direct(x.shape, kernel.shape, frames.out, functions)
+    direct = cost.direct(x.shape, kernel.shape, pad, functions)
     return "fft" if cost.spectral(x.shape, kernel.shape, frames, functions) < direct else "direct"
 
 

@@ -94,56 +94,101 @@ def transform_lengths(
 class CostModel:
     """Expected seconds of a forward and backward pass, from counts of operations.
 
-    The rates are fits to measurements; see `benchmarks/README.md`. They decide between ways to
-    compute the same numbers, so only their ratios matter.
+    The rates are fits by `benchmarks/calibrate.py`. They decide between ways to compute the same
+    numbers, so only their ratios matter; and they are fixed, so that a run can be repeated.
     """
 
     device: str = "cpu"
 
-    def spectral(
+    def spectral(self, *shapes: object) -> float:
+        """A factored kernel's spectral convolution; arguments as for `spectral_counts`."""
+        return self._seconds(self.spectral_counts(*shapes))
+
+    def direct(self, *shapes: object) -> float:
+        """A direct convolution; arguments as for `direct_counts`."""
+        return self._seconds(self.direct_counts(*shapes))
+
+    def spectral_counts(
         self, x_shape: Sequence[int], kernel_shape: Sequence[int], frames: Frames, functions: int
-    ) -> float:
-        """A factored kernel's spectral convolution."""
+    ) -> dict[str, float]:
+        """Operations of each kind for x (B, C, *size) and a kernel (O, C, *k) of H functions."""
         batch, channels = x_shape[:2]
         out = kernel_shape[0]
         rows = batch * frames.count
         n = math.prod(frames.lengths)
         freq = math.prod(frames.lengths[:-1]) * (frames.lengths[-1] // 2 + 1)
-        transform = (rows * (channels + out) + functions) * n * math.log2(n)
-        move = freq * 2 * rows * (channels + out)
-        mix = freq * 4 * rows * channels * out
-        write = freq * 2 * functions * channels * out
-        rate = _RATES[self.device if self.device in _RATES else "cpu"]
-        return (
-            transform * rate["fft"]
-            + move * rate["move"]
-            + mix * rate["mix"]
-            + write * rate["write"]
-            + rate["spectral_start"]
-        )
+        lines = sum(n / length for length in frames.lengths)  # 1-D transforms in one of n samples
+        return {
+            "line": rows * (channels + out) * lines,
+            "move": freq * 2 * rows * (channels + out),
+            "mix": freq * 4 * rows * channels * out,
+            "write": freq * 2 * max(functions, 1) * channels * out,
+            "sample": n,
+            "spectral_start": 1,
+        }
 
-    def direct(
+    def direct_counts(
         self,
         x_shape: Sequence[int],
         kernel_shape: Sequence[int],
-        out: Sequence[int],
+        pad: Sequence[tuple[int, int]],
         functions: int,
-    ) -> float:
-        """A direct convolution, its kernel written out first."""
-        taps = math.prod(kernel_shape)
-        rate = _RATES[self.device if self.device in _RATES else "cpu"]
-        multiply = x_shape[0] * math.prod(out) * taps
-        return multiply * rate["direct"] + taps * functions * rate["write"] + rate["direct_start"]
+    ) -> dict[str, float]:
+        """Operations of each kind of a direct convolution, its kernel written out first."""
+        batch, pixels, channels = x_shape[0], math.prod(x_shape[2:]), kernel_shape[:2]
+        meetings = math.prod(
+            _meetings(n, k, before) for n, k, (before, _) in zip(x_shape[2:], kernel_shape[2:], pad)
+        )
+        kind = f"direct{len(pad)}d"
+        if len(pad) == 2 and max(kernel_shape[2:]) > _LONGEST_FAST_KERNEL:
+            kind += "_long"
+        return {
+            kind: batch * math.prod(channels) * meetings,
+            "slide": batch * pixels * sum(channels),
+            "write": math.prod(kernel_shape) * functions,
+            "direct_start": 1,
+        }
+
+    def _seconds(self, counts: dict[str, float]) -> float:
+        rates = _RATES.get(self.device, _RATES["cpu"])
+        return sum(n * rates[kind] for kind, n in counts.items())
 
 
+@lru_cache(maxsize=4096)
+def _meetings(n: int, k: int, before: int) -> int:
+    """Pairs of a kernel's sample and an input's, padding left out, over all outputs."""
+    return sum(max(n - abs(i - before), 0) for i in range(k))
+
+
+_LONGEST_FAST_KERNEL = 14  # beyond it, PyTorch's 2-D convolutions on a CPU take a slower path
+
+# Seconds per operation. The CPU's are fits to a two-core x86 machine with AVX-512; the GPU's are
+# estimates from an H100-class chip's arithmetic, bandwidth and launch times, not measurements.
 _RATES = {
     "cpu": {
-        "fft": 1e-10,
-        "move": 1e-9,
-        "mix": 6e-11,
-        "write": 6e-11,
-        "spectral_start": 5e-4,
-        "direct": 6e-11,
-        "direct_start": 2e-4,
+        "line": 1.44e-08,
+        "move": 1.08e-08,
+        "mix": 1.54e-10,
+        "write": 1.23e-10,
+        "sample": 7.87e-07,
+        "spectral_start": 1.83e-04,
+        "direct1d": 7.39e-11,
+        "direct2d": 5.52e-11,
+        "direct2d_long": 2.03e-10,
+        "slide": 3.23e-09,
+        "direct_start": 1.14e-03,
+    },
+    "cuda": {
+        "line": 1e-11,
+        "move": 1e-11,
+        "mix": 3e-13,
+        "write": 3e-13,
+        "sample": 1e-10,
+        "spectral_start": 4e-04,
+        "direct1d": 1.2e-12,
+        "direct2d": 1.2e-12,
+        "direct2d_long": 2.4e-12,
+        "slide": 1e-11,
+        "direct_start": 8e-05,
     },
 }

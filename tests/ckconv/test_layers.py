@@ -154,7 +154,7 @@ def test_wrong_input_says_what_fits():
         ("mask.init_value=0", lambda: make(init_value=0.0)),
         ("mask.threshold=1.5", lambda: make(threshold=1.5)),
         ("steerable", lambda: make(dim=1, kernel=KernelConfig(steerable=True))),
-        ("use_fft=Maybe", lambda: make(use_fft="maybe")),
+        ("use_fft=maybe", lambda: make(use_fft="maybe")),
     ],
 )
 def test_what_cannot_be_built_is_said(message, build):

@@ -1,0 +1,140 @@
+"""Fit the rates of the convolution's cost model to this machine.
+
+    python benchmarks/calibrate.py [--device cpu|cuda] [--rounds 5]
+
+Times a forward and backward pass of direct and spectral convolutions over a grid of shapes and
+fits the seconds per operation that `ckconv.functional.plan` uses to choose between them. Prints
+the rates in the form in which they stand there, and how often and by how much the choice they
+make is worse than the better of the two. On a CPU it counts the processor time of one thread,
+which other programs on the machine disturb least.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from scipy.optimize import least_squares
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import ckconv.functional as F  # noqa: E402
+from ckconv.functional import plan  # noqa: E402
+
+FUNCTIONS = 33
+SHAPES_2D = [
+    (batch, channels, out, size, k)
+    for batch, channels, out, size in (
+        (16, 3, 24, 32), (16, 24, 24, 32), (16, 48, 48, 32), (64, 24, 24, 32), (4, 24, 24, 96),
+        (64, 16, 16, 8), (64, 8, 8, 28),
+    )
+    for k in (1, 3, 5, 7, 9, 13, 17, 25, 33)
+]  # fmt: skip
+SHAPES_1D = [
+    (batch, channels, out, size, k)
+    for batch, channels, out, size in ((32, 1, 30, 1024), (32, 30, 30, 784), (4, 30, 30, 16000))
+    for k in (3, 9, 17, 33, 65, 127, 401, 1601)
+]
+
+
+def time_once(backend: str, leaves: list[torch.Tensor], grad: torch.Tensor, causal: bool) -> float:
+    """Seconds of one forward and backward pass."""
+    x, weight, basis = leaves
+    clock = time.perf_counter if x.is_cuda else time.process_time
+    if x.is_cuda:
+        torch.cuda.synchronize()
+    start = clock()
+    y = F.conv(x, F.FactoredKernel(weight, basis), None, causal, backend)
+    torch.autograd.grad(y, leaves, grad)
+    if x.is_cuda:
+        torch.cuda.synchronize()
+    return clock() - start
+
+
+def measure(shape: tuple[int, ...], dim: int, device: str, rounds: int) -> dict:
+    """The fastest of `rounds` passes of each backend, taken in turn."""
+    batch, channels, out, size, k = shape
+    x = torch.randn(batch, channels, *[size] * dim, device=device, requires_grad=True)
+    weight = torch.randn(out, channels, FUNCTIONS, device=device, requires_grad=True)
+    basis = torch.randn(FUNCTIONS, *[k] * dim, device=device, requires_grad=True)
+    grad = torch.randn(batch, out, *[size] * dim, device=device)
+    slow = batch * channels * out * (size * k) ** dim > 2e9 and device == "cpu"
+    times = {"direct": math.inf, "fft": math.inf}
+    for _ in range(1 if slow else rounds + 1):
+        for backend in times:
+            elapsed = time_once(backend, [x, weight, basis], grad, dim == 1)
+            times[backend] = min(times[backend], elapsed)
+    centre = k - 1 if dim == 1 else k // 2
+    before, after = min(centre, size - 1), min(k - 1 - centre, size - 1)
+    reached = (out, channels, *[before + after + 1] * dim)
+    frames = plan.plan_frames(tuple(x.shape), reached, ((before, after),) * dim, FUNCTIONS, device)
+    model = plan.CostModel(device)
+    return {
+        "shape": shape,
+        "times": times,
+        "direct": model.direct_counts(x.shape, reached, ((before, after),) * dim, FUNCTIONS),
+        "fft": model.spectral_counts(x.shape, reached, frames, FUNCTIONS),
+    }
+
+
+def fit(rows: list[dict], names: list[str]) -> dict[str, float]:
+    """Rates, in seconds per operation, that predict the logarithms of the times best."""
+
+    def residuals(logs: np.ndarray) -> np.ndarray:
+        rates, errors = dict(zip(names, np.exp(logs))), []
+        for row in rows:
+            times = row["times"]
+            # Where the two are close, the prediction decides; elsewhere a rough one will do.
+            weight = 1 / (0.3 + abs(math.log(times["direct"] / times["fft"])))
+            for backend in times:
+                predicted = sum(n * rates[key] for key, n in row[backend].items())
+                errors.append(weight * math.log(predicted / times[backend]))
+        return np.array(errors)
+
+    start = np.log([1e-4 if name.endswith("start") else 1e-10 for name in names])
+    found = least_squares(residuals, start, loss="soft_l1")
+    return dict(zip(names, np.exp(found.x).tolist()))
+
+
+def report(rows: list[dict], rates: dict[str, float]) -> None:
+    """Print the rates and what choosing by them would cost on the measured shapes."""
+    losses = []
+    for row in rows:
+        predicted = {b: sum(n * rates[k] for k, n in row[b].items()) for b in ("direct", "fft")}
+        chosen = min(predicted, key=predicted.get)
+        loss = row["times"][chosen] / min(row["times"].values())
+        losses.append(loss)
+        print(
+            f"{str(row['shape']):28s} direct {row['times']['direct'] * 1e3:9.2f} ms "
+            f"fft {row['times']['fft'] * 1e3:9.2f} ms  chose {chosen:6s} x{loss:.2f}"
+        )
+    print("{" + ", ".join(f'"{name}": {rate:.2e}' for name, rate in rates.items()) + "}")
+    worse = [loss for loss in losses if loss > 1.1]
+    print(
+        f"{len(losses)} shapes; the choice is over 10 % slower than the better one on {len(worse)}"
+        f", at worst x{max(losses):.2f}"
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--rounds", type=int, default=5)
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    rows = [
+        measure(shape, dim, args.device, args.rounds)
+        for dim, shapes in ((1, SHAPES_1D), (2, SHAPES_2D))
+        for shape in shapes
+    ]
+    names = list(dict.fromkeys(key for row in rows for b in ("direct", "fft") for key in row[b]))
+    report(rows, fit(rows, names))
+
+
+if __name__ == "__main__":
+    main()
