@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -19,11 +20,13 @@ from datasets.base import Dataset, Split
 from datasets.char_trajectories import CharTrajectories
 from datasets.cifar import CIFAR10, CIFAR100
 from datasets.digits import Digits
+from datasets.imagenet import IMAGENET_K, RESOLUTIONS, Imagenet, imagenet_of
 from datasets.images import PixelSequence
 from datasets.loader import TensorLoader
 from datasets.mnist import MNIST
 from datasets.speech_commands import SpeechCommands
 from datasets.stl10 import STL10
+from datasets.stream import StreamLoader
 from datasets.synthetic import AddProblem, CopyMemory
 from datasets.task import Loader, Loaders, Task
 
@@ -37,6 +40,7 @@ DATASETS: dict[str, Dataset] = {
         CIFAR10(),
         CIFAR100(),
         STL10(),
+        *(Imagenet(resolution) for resolution in RESOLUTIONS),
         PixelSequence("sDigits", Digits()),
         PixelSequence("sMNIST", MNIST(), "permuted"),
         PixelSequence("sCIFAR10", CIFAR10(), "noise_padded"),
@@ -53,10 +57,18 @@ def describe(cfg: Any) -> Task:
 
     Raises `UsageError` for an unknown data set and for flags that do not go together.
     """
-    check_choice("dataset", cfg.dataset, DATASETS)
+    dataset = _dataset(cfg)
     if cfg.train.batch_size < 1:
         raise UsageError(f"train.batch_size={cfg.train.batch_size}: give a number of at least 1")
-    return DATASETS[cfg.dataset].describe(cfg)
+    return dataset.describe(cfg)
+
+
+def _dataset(cfg: Any) -> Dataset:
+    """The data set by its name; Imagenet-k is the one of the resolution `cross_res.source_res`."""
+    if cfg.dataset == IMAGENET_K:
+        return DATASETS[imagenet_of(cfg.cross_res.source_res)]
+    check_choice("dataset", cfg.dataset, (*DATASETS, IMAGENET_K))
+    return DATASETS[cfg.dataset]
 
 
 def build_loaders(
@@ -78,20 +90,22 @@ def build_loaders(
             f"train.batch_size={cfg.train.batch_size}: it is shared by {world_size} processes; "
             f"give a multiple of {world_size}"
         )
-    splits = DATASETS[cfg.dataset].splits(cfg, state)
+    splits = _dataset(cfg).splits(cfg, state)
+    task = replace(task, train_samples=len(splits.train.targets))
 
     def loader(split: Split, train: bool = False) -> TensorLoader:
-        return TensorLoader(
-            split.inputs,
-            split.targets,
-            split.pipeline,
-            batch_size=cfg.train.batch_size,
-            train=train,
-            seed=cfg.seed,
-            rank=rank,
-            world_size=world_size,
-            device=device,
-        )
+        samples = (split.inputs, split.targets, split.pipeline)
+        settings = {
+            "batch_size": cfg.train.batch_size,
+            "train": train,
+            "seed": cfg.seed,
+            "rank": rank,
+            "world_size": world_size,
+            "device": device,
+        }
+        if split.store is None:
+            return TensorLoader(*samples, **settings)
+        return StreamLoader(split.store, *samples, workers=cfg.dataset_params.workers, **settings)
 
     return task, Loaders(
         loader(splits.train, train=True),

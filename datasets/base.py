@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ckconv.errors import UsageError
 from datasets.resample import is_resampling
+from datasets.stored_images import ImageStore
 from datasets.task import Task
 from datasets.transforms import EveryNth, Pipeline
 
@@ -31,11 +32,15 @@ SPECIAL_FLAGS = {
 
 @dataclass
 class Split:
-    """Stored samples and the pipeline that makes the network's inputs of them."""
+    """Stored samples and the pipeline that makes the network's inputs of them.
+
+    With a `store` the samples stay on disk, and `inputs` are their indices in it.
+    """
 
     inputs: Tensor  # (N, ...), of any type
     targets: Tensor  # (N, ...)
     pipeline: Pipeline = field(default_factory=Pipeline)
+    store: ImageStore | None = None
 
 
 @dataclass

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import pickle
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,17 +13,9 @@ from numpy.typing import NDArray
 from ckconv.errors import UsageError
 from datasets.download import Remote, obtain, read_file, unpack_tar
 from datasets.images import ImageDataset, RawImages
+from datasets.plain_pickle import PlainUnpickler
 
 PIXELS = 3 * 32 * 32
-
-# All that a pickled uint8 array and its lists need; anything else in such a file is refused.
-PICKLED = {
-    ("numpy.core.multiarray", "_reconstruct"),
-    ("numpy._core.multiarray", "_reconstruct"),
-    ("numpy", "ndarray"),
-    ("numpy", "dtype"),
-    ("_codecs", "encode"),
-}
 
 
 class CIFAR(ImageDataset):
@@ -88,7 +79,7 @@ class CIFAR(ImageDataset):
 
     def _read_pickle(self, path: Path, count: int) -> tuple[NDArray, NDArray]:
         try:
-            batch: Any = _PlainUnpickler(io.BytesIO(read_file(path)), encoding="latin1").load()
+            batch: Any = PlainUnpickler(io.BytesIO(read_file(path)), encoding="latin1").load()
             pixels = np.ascontiguousarray(batch["data"])
             labels = np.asarray(batch[self.label_key], np.int64)
         except UsageError:
@@ -135,12 +126,3 @@ class CIFAR100(CIFAR):
     binary_folder, python_folder = "cifar-100-binary", "cifar-100-python"
     files = (("train", 50_000), ("test", 10_000))
     label_bytes, label_key = 2, "fine_labels"
-
-
-class _PlainUnpickler(pickle.Unpickler):
-    """Reads arrays, lists, strings and dictionaries, and runs no code that a file may carry."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in PICKLED:
-            raise pickle.UnpicklingError(f"it asks for {module}.{name}, which no image batch needs")
-        return super().find_class(module, name)

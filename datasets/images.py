@@ -57,10 +57,8 @@ class RawImages:
     test_labels: NDArray
 
 
-class ImageDataset(Dataset):
-    """Images of one size in memory, as uint8; `dataset_params.val_fraction` of the training set
-    is held out for validation, stratified, the same samples in every run.
-    """
+class Images(Dataset):
+    """Images of one size with 8-bit pixels, whatever they are read from."""
 
     channels: int
     size: tuple[int, int]
@@ -71,10 +69,6 @@ class ImageDataset(Dataset):
     scale: float = 255.0
     crop_padding: int = 4  # of augmentation `resnet`
     resamples = True
-
-    @abstractmethod
-    def read(self, root: Path) -> RawImages:
-        """The images under `root`, fetched first where they are missing."""
 
     def held_out(self, cfg: Any) -> int:
         """The number of training samples that are kept for validation."""
@@ -87,16 +81,42 @@ class ImageDataset(Dataset):
 
     def task(self, cfg: Any) -> Task:
         """The task that the images make, whatever becomes of them afterwards."""
-        held = self.held_out(cfg)
-        trained = self.train_total - held
-        if (held and held < self.classes) or trained < self.classes:
+        return self.task_of(cfg, self.train_total, self.held_out(cfg), self.classes)
+
+    def task_of(self, cfg: Any, total: int, held: int, classes: int) -> Task:
+        """The task of `total` training samples of so many classes, `held` of them held out."""
+        if (held and held < classes) or total - held < classes:
             raise UsageError(
                 f"dataset_params.val_fraction={cfg.dataset_params.val_fraction}: of the "
-                f"{self.train_total} training samples of {self.name} at least {self.classes} "
-                "must be held out and as many trained on, or 0 held out"
+                f"{total} training samples of {self.name} at least {classes} must be held out "
+                "and as many trained on, or 0 held out"
             )
         size = target_size(cfg) or self.size
-        return Task(self.name, self.channels, self.classes, size, trained)
+        return Task(self.name, self.channels, classes, size, total - held)
+
+    def pipeline(self, cfg: Any, augment: str | None) -> Pipeline:
+        """Blur and augmentation at the stored size; then another size; then normalisation."""
+        augmenting = {
+            None: [],
+            "resnet": [FlipCrop(self.crop_padding)],
+            "standard": [DigitDistortion()],
+        }
+        return Pipeline(
+            *before_augmentation(cfg),
+            *augmenting[augment],
+            *after_augmentation(cfg),
+            Normalise(self.mean, self.std, self.scale),
+        )
+
+
+class ImageDataset(Images):
+    """Images in memory, as uint8; `dataset_params.val_fraction` of the training set is held out
+    for validation, stratified, the same samples in every run.
+    """
+
+    @abstractmethod
+    def read(self, root: Path) -> RawImages:
+        """The images under `root`, fetched first where they are missing."""
 
     def splits(self, cfg: Any, state: dict[str, Tensor] | None) -> Splits:
         raw = self.read(data_root(cfg))
@@ -115,20 +135,6 @@ class ImageDataset(Dataset):
             if validation is None
             else split(raw.train[validation], raw.train_labels[validation]),
             split(raw.test, raw.test_labels),
-        )
-
-    def pipeline(self, cfg: Any, augment: str | None) -> Pipeline:
-        """Blur and augmentation at the stored size; then another size; then normalisation."""
-        augmenting = {
-            None: [],
-            "resnet": [FlipCrop(self.crop_padding)],
-            "standard": [DigitDistortion()],
-        }
-        return Pipeline(
-            *before_augmentation(cfg),
-            *augmenting[augment],
-            *after_augmentation(cfg),
-            Normalise(self.mean, self.std, self.scale),
         )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -16,6 +17,17 @@ def mixed_seed(*parts: object) -> int:
     """A seed for `torch.Generator` that differs wherever any of `parts` differs."""
     digest = hashlib.sha256("/".join(str(part) for part in parts).encode()).digest()
     return int.from_bytes(digest[:8], "little") >> 1
+
+
+@dataclass
+class StoredBatch:
+    """A process's part of a batch, before the pipeline."""
+
+    inputs: Tensor
+    targets: Tensor
+    seed: tuple[object, ...]  # what its random numbers depend on, beside the run's seed
+    total: int  # samples of the batch over all processes
+    own: slice  # which of them are here
 
 
 class TensorLoader:
@@ -65,34 +77,49 @@ class TensorLoader:
     @torch.no_grad()
     def batches(self, epoch: int = 0, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield (inputs, targets) of one epoch, from batch `start` on."""
-        order = self._order(epoch).to(self.device) if self.train else None  # (N,)
-        for batch in range(start, len(self)):
-            yield self._train_batch(order, epoch, batch) if self.train else self._test_batch(batch)
+        for batch in self._stored(epoch, start):
+            yield self.pipeline(batch.inputs, self._draw(batch)), as_target(batch.targets)
+
+    def _stored(self, epoch: int, start: int) -> Iterator[StoredBatch]:
+        """The batches of an epoch as they are stored, from batch `start` on."""
+        order = self._order(epoch).to(self.inputs.device) if self.train else None  # (N,)
+        for number in range(start, len(self)):
+            if self.train:
+                yield self._train_batch(order, epoch, number)
+            else:
+                yield self._test_batch(number)
 
     def _order(self, epoch: int) -> Tensor:
         """The epoch's order of samples, drawn on the CPU so that it is the same on every device."""
         generator = torch.Generator().manual_seed(mixed_seed(self.seed, "order", epoch))
         return torch.randperm(self.num_samples, generator=generator)
 
-    def _train_batch(self, order: Tensor, epoch: int, batch: int) -> tuple[Tensor, Tensor]:
-        indices = order[batch * self.batch_size : (batch + 1) * self.batch_size]
+    def _train_batch(self, order: Tensor, epoch: int, number: int) -> StoredBatch:
+        indices = order[number * self.batch_size : (number + 1) * self.batch_size]
         if missing := -len(indices) % self.world_size:
             indices = torch.cat([indices, order.repeat(-(-missing // len(order)))[:missing]])
-        own = slice(self.rank, None, self.world_size)
-        self._generator.manual_seed(mixed_seed(self.seed, "batch", epoch, batch))
-        draw = Draw(self._generator, len(indices), own)
+        total, own = len(indices), slice(self.rank, None, self.world_size)
         indices = indices[own]
-        x = self.inputs.index_select(0, indices)
-        return self.pipeline(x, draw), _as_target(self.targets.index_select(0, indices))
+        return StoredBatch(
+            self.inputs.index_select(0, indices),
+            self.targets.index_select(0, indices),
+            ("batch", epoch, number),
+            total,
+            own,
+        )
 
-    def _test_batch(self, batch: int) -> tuple[Tensor, Tensor]:
-        part = slice(batch * self.batch_size, (batch + 1) * self.batch_size)
-        x = self.inputs[part]
-        self._generator.manual_seed(mixed_seed(self.seed, "evaluation", batch))
-        draw = Draw(self._generator, len(x), slice(None))
-        return self.pipeline(x, draw), _as_target(self.targets[part])
+    def _test_batch(self, number: int) -> StoredBatch:
+        part = slice(number * self.batch_size, (number + 1) * self.batch_size)
+        inputs = self.inputs[part]
+        seed = ("evaluation", number)
+        return StoredBatch(inputs, self.targets[part], seed, len(inputs), slice(None))
+
+    def _draw(self, batch: StoredBatch) -> Draw:
+        """The batch's random numbers; those of an earlier batch must have been used by now."""
+        self._generator.manual_seed(mixed_seed(self.seed, *batch.seed))
+        return Draw(self._generator, batch.total, batch.own)
 
 
-def _as_target(targets: Tensor) -> Tensor:
+def as_target(targets: Tensor) -> Tensor:
     """Cross-entropy wants int64; small integer types are for storage alone."""
     return targets if targets.is_floating_point() else targets.long()
