@@ -58,11 +58,10 @@ def unknown_flag(flag: str) -> str:
 
 
 def unknown_preset(name: str) -> str:
-    """The sentence for a preset that does not exist, with the ones that do."""
-    names = preset_names()
-    near = difflib.get_close_matches(name, names, n=1, cutoff=0.4)
-    hint = f"; did you mean {near[0]}?" if near else ""
-    return f"+experiment={name}: there is no such preset; choose one of {', '.join(names)}{hint}"
+    """The sentence for a preset that does not exist, with the nearest ones that do."""
+    near = difflib.get_close_matches(name, preset_names(), n=3, cutoff=0.4)
+    hint = f"did you mean {' or '.join(near)}?" if near else "--help lists all presets"
+    return f"+experiment={name}: there is no such preset; {hint}"
 
 
 def sentence(error: BaseException, composing: bool = False) -> str | None:
