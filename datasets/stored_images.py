@@ -172,6 +172,7 @@ def in_memory(chunks: Iterable[Chunk], resolution: int) -> ArrayStore:
         pixels.resize((before + len(more), *pixels.shape[1:]), refcheck=False)
         pixels[before:] = more
         labels.append(more_labels)
+        del more  # before the next is read: a batch file holds up to 1.6 GB
     return ArrayStore(pixels, np.concatenate(labels))
 
 
@@ -186,6 +187,7 @@ def write_cache(stem: Path, chunks: Iterable[Chunk]) -> None:
             for pixels, more_labels in chunks:
                 file.write(np.ascontiguousarray(pixels).data)
                 labels.append(more_labels)
+                del pixels  # before the next is read: a batch file holds up to 1.6 GB
         np.save(labels_part, np.concatenate(labels), allow_pickle=False)
         os.replace(pixels_part, _pixels_path(stem))
         os.replace(labels_part, _labels_path(stem))
