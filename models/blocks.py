@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from ckconv.config import ConvConfig, KernelConfig, MaskConfig, parse_horizon
 from ckconv.errors import UsageError, check_choice
-from ckconv.nn import CKConv, FlexConv, NJet
+from ckconv.nn import CKConv, FlexConv, NJet, sample_together
 from models.config import NetConfig
 
 NONLINEARITIES = {"ReLU": nn.ReLU, "LeakyReLU": nn.LeakyReLU}
@@ -101,12 +101,47 @@ class ResidualBlock(nn.Module):
             nn.init.kaiming_normal_(self.shortcut.weight)
             nn.init.zeros_(self.shortcut.bias)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, last_step: bool = False) -> Tensor:
+        """(B, in, *size) -> (B, out, *size); with `last_step` (B, in, L) -> (B, out, 1)."""
         h = self.dropout(self.nonlinearity(self.norm1(self.conv1(x))))  # (B, out, *size)
-        h = self.norm2(self.conv2(h))
+        if last_step:
+            h, x = self.conv2.last_step(h), x[..., -1:]
+        else:
+            h = self.conv2(h)
+        h = self.norm2(h)
         if self.tcn:
             h = self.dropout(self.nonlinearity(h))
         return self.nonlinearity(h + self.shortcut(x))
+
+    @property
+    def can_skip_to_last_step(self) -> bool:
+        """Whether one step of the output can be had without the others.
+
+        Not in training, where BatchNorm takes its statistics over all steps, as LayerNorm always
+        does.
+        """
+        return (
+            not self.training
+            and isinstance(self.norm2, nn.BatchNorm1d)
+            and isinstance(self.conv2, CKConv)
+        )
+
+
+def run_blocks(blocks: nn.Sequential, x: Tensor, only_last_step: bool) -> Tensor:
+    """Run residual blocks; where only the last step is read, spare the last convolution the rest.
+
+    (B, C, *size) -> (B, out, *size), or (B, out, 1 or L) with `only_last_step`.
+    """
+    *first, last = blocks
+    for block in first:
+        x = block(x)
+    return last(x, last_step=only_last_step and last.can_skip_to_last_step)
+
+
+def sample_kernels(model: nn.Module, x: Tensor) -> None:
+    """Before a training step on a GPU, sample the kernels of all layers at once."""
+    if x.is_cuda and model.training:
+        sample_together([module for module in model.modules() if isinstance(module, CKConv)])
 
 
 def set_resolution(model: nn.Module, ratio: float | tuple[float, ...]) -> None:

@@ -10,6 +10,8 @@ from models.blocks import (
     ResidualBlock,
     conv_factory,
     make_norm,
+    run_blocks,
+    sample_kernels,
     set_resolution,
 )
 from models.config import NetConfig, block_widths, validate_net
@@ -68,8 +70,10 @@ class FlexNet(nn.Module):
         self.per_step = per_step
 
     def forward(self, x: Tensor) -> Tensor:
+        sample_kernels(self, x)
         h = self.nonlinearity(self.stem_norm(self.stem(self.dropout_in(x))))  # (B, C, *size)
-        return readout(self.blocks(h), self.head, self.per_step)
+        h = run_blocks(self.blocks, h, only_last_step=h.ndim == 3 and not self.per_step)
+        return readout(h, self.head, self.per_step)
 
     def set_resolution(self, ratio: float | tuple[float, ...]) -> None:
         """Deploy the trained network at `ratio` = new / present resolution of its input."""

@@ -5,7 +5,13 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from ckconv.config import ConvConfig, KernelConfig, MaskConfig
-from models.blocks import ResidualBlock, conv_factory, set_resolution
+from models.blocks import (
+    ResidualBlock,
+    conv_factory,
+    run_blocks,
+    sample_kernels,
+    set_resolution,
+)
 from models.config import NetConfig, block_widths, validate_net
 from models.flexnet import readout
 
@@ -52,7 +58,8 @@ class FlexTCN(nn.Module):
         self.per_step = per_step
 
     def forward(self, x: Tensor) -> Tensor:
-        h = self.blocks(self.dropout_in(x))  # (B, C, L)
+        sample_kernels(self, x)
+        h = run_blocks(self.blocks, self.dropout_in(x), only_last_step=not self.per_step)
         return readout(h, self.head, self.per_step)
 
     def set_resolution(self, ratio: float | tuple[float, ...]) -> None:

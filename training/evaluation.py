@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from ckconv.nn import kept_kernels
 from training.losses import right_answers, task_loss
 from training.runtime import autocast
 
@@ -57,9 +58,10 @@ def evaluate(
     model.eval()
     device = next(model.parameters()).device
     totals = Totals(task, top5)
-    for inputs, target in loader.batches():
-        with autocast(device, precision):
-            output = model(inputs)
-        totals.add(output, target, task_loss(task, output, target))
+    with kept_kernels(model):
+        for inputs, target in loader.batches():
+            with autocast(device, precision):
+                output = model(inputs)
+            totals.add(output, target, task_loss(task, output, target))
     model.train(was_training)
     return totals.results()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -67,6 +68,7 @@ class CKConv(nn.Module):
         self.register_buffer("extent", torch.zeros(dim, dtype=torch.int64))
         self.kernel_size: tuple[int, ...] | None = None
         self._sampled: FactoredKernel | None = None
+        self._prepared: FactoredKernel | None = None
         self._cache_key: tuple | None = None
         if isinstance(self.horizon, int):
             self._fix_kernel_size((self.horizon,) * dim)
@@ -93,6 +95,19 @@ class CKConv(nn.Module):
             padding=self.padding,
         )
 
+    def last_step(self, x: Tensor) -> Tensor:
+        """The last step alone of what `forward` gives in 1-D: (B, C, L) -> (B, O, 1)."""
+        if self.kernel_size is None:
+            self._fix_kernel_size(self._size_from_input(x.shape[2:]))
+        kernel = self._kernel()
+        k = min(kernel.size[0], x.shape[2])
+        with torch.autocast(x.device.type, enabled=False):
+            recent = x[..., -k:].to(kernel.basis.dtype)
+            mixed = recent @ kernel.basis[:, -k:].T  # (B, C, H)
+            y = mixed.flatten(1) @ kernel.weight.flatten(1).T  # (B, O)
+            y = y if self.bias is None else y + self.bias
+        return y[..., None].to(x.dtype)
+
     # ----- the kernel ---------------------------------------------------------------------------
 
     @property
@@ -108,16 +123,24 @@ class CKConv(nn.Module):
 
     def sample_kernel(self) -> FactoredKernel:
         """Sample the kernel from the generator, in the parameters' dtype."""
-        axes = self._axes(self.crop())
-        size = [len(axis) for axis in axes]
+        axes = self.axes(self.crop())
         with torch.autocast(axes[0].device.type, enabled=False):
             positions = torch.stack(torch.meshgrid(*axes, indexing="ij"))  # (dim, *size)
-            functions = self.generator.hidden(positions.flatten(1)).view(-1, *size)  # (H, *size)
-            # The output map's bias is the weight of one more function, which is one everywhere.
-            functions = torch.cat((functions, torch.ones_like(functions[:1])))
-            output = self.generator.output
-            weight = torch.cat((output.effective_weight(), output.bias[:, None]), dim=1)
-            basis = functions * self._weighting(axes)
+            return self._factor(self.generator.hidden(positions.flatten(1)), axes)
+
+    def prepare(self, hidden: Tensor, axes: Sequence[Tensor]) -> None:
+        """Give the next forward pass the generator's hidden functions (H, N) on `axes`' grid."""
+        with torch.autocast(hidden.device.type, enabled=False):
+            self._prepared = self._factor(hidden, axes)
+
+    def _factor(self, hidden: Tensor, axes: Sequence[Tensor]) -> FactoredKernel:
+        """The kernel as the mix of masked hidden functions that the generator's output makes."""
+        functions = hidden.view(-1, *[len(axis) for axis in axes])  # (H, *size)
+        # The output map's bias is the weight of one more function, which is one everywhere.
+        functions = torch.cat((functions, torch.ones_like(functions[:1])))
+        output = self.generator.output
+        weight = torch.cat((output.effective_weight(), output.bias[:, None]), dim=1)
+        basis = functions * self._weighting(axes)
         return FactoredKernel(weight.view(self.out_channels, self.in_channels, -1), basis)
 
     def _weighting(self, axes: Sequence[Tensor]) -> Tensor | float:
@@ -132,7 +155,7 @@ class CKConv(nn.Module):
         """The kernel's size per axis after cropping."""
         return tuple(stop - start for start, stop in self.crop())
 
-    def _axes(self, ranges: Sequence[tuple[int, int]]) -> list[Tensor]:
+    def axes(self, ranges: Sequence[tuple[int, int]]) -> list[Tensor]:
         """Positions on [-1, 1] of the samples in `ranges`, one vector per axis."""
         like = next(self.generator.parameters())
         axes = []
@@ -144,6 +167,9 @@ class CKConv(nn.Module):
 
     def _kernel(self) -> FactoredKernel:
         """The kernel to convolve with: sampled, or kept from an earlier evaluation."""
+        if self._prepared is not None:
+            self._sampled, self._prepared = self._prepared, None
+            return self._sampled
         keep = self.cache and not self.training and not torch.is_grad_enabled()
         key = self._weights_key() if keep else None
         if not keep or key != self._cache_key:
@@ -211,7 +237,7 @@ class CKConv(nn.Module):
 
     def __getstate__(self) -> dict:
         """Copies and pickles leave out the sampled kernel: it belongs to the last forward pass."""
-        return {**self.__dict__, "_sampled": None, "_cache_key": None}
+        return {**self.__dict__, "_sampled": None, "_prepared": None, "_cache_key": None}
 
     def extra_repr(self) -> str:
         return (
@@ -253,8 +279,13 @@ class FlexConv(CKConv):
         centres = min(1.0, 1.667 * self._mask_config.init_value)
         return ck.build(kernel, self.dim, self.in_channels * self.out_channels, centres)
 
+    @property
+    def is_cropped(self) -> bool:
+        """Whether the mask decides the kernel's size."""
+        return self.mask is not None and self._mask_config.dynamic_cropping
+
     def crop(self) -> tuple[tuple[int, int], ...]:
-        if self.mask is None or not self._mask_config.dynamic_cropping:
+        if not self.is_cropped:
             return super().crop()
         return self.mask.crop(self._known_kernel_size())
 
@@ -283,3 +314,17 @@ class FlexConv(CKConv):
                 n = self._known_kernel_size()[axis]
                 if fresh[axis] and stop - start == 1 and n > 1:
                     mask.sigma[axis] = 2 / (n - 1)
+
+
+@contextmanager
+def kept_kernels(model: nn.Module) -> Iterator[None]:
+    """Within the block, layers in evaluation mode without gradients sample each kernel once."""
+    layers = [module for module in model.modules() if isinstance(module, CKConv)]
+    before = [layer.cache for layer in layers]
+    try:
+        for layer in layers:
+            layer.cache = True
+        yield
+    finally:
+        for layer, cache in zip(layers, before):
+            layer.cache = cache

@@ -1,0 +1,101 @@
+"""Sample the kernels of all layers of a network at once.
+
+A network's generators are alike and tiny: run one by one they are thousands of small launches and,
+where masks crop, one wait for the device per layer. Run together they are the launches of one
+layer, and all masks are read back at once. On a CPU, where launches cost nothing, it gains nothing.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from ckconv.nn.ck import MFN, SIREN, Generator
+from ckconv.nn.conv import CKConv, FlexConv
+from ckconv.nn.mask import crop_ranges
+
+
+class _Hidden(nn.Module):
+    """A generator up to its hidden functions, in the form that `functional_call` takes."""
+
+    def __init__(self, generator: Generator) -> None:
+        super().__init__()
+        self.generator = generator
+
+    def forward(self, positions: Tensor) -> Tensor:
+        return self.generator.hidden(positions)
+
+
+@torch.compiler.disable
+def sample_together(layers: Sequence[CKConv]) -> None:
+    """Sample the kernels that the next forward pass of each of `layers` will use.
+
+    Layers whose kernel's size is not known yet, and generators that are unlike all others, are
+    left to sample their own. The kernels are the same as those the layers would sample.
+    """
+    layers = [layer for layer in layers if layer.kernel_size is not None]
+    crops = _read_crops(layers)
+    groups: dict[tuple, list[CKConv]] = defaultdict(list)
+    for layer in layers:
+        if isinstance(layer.generator, MFN | SIREN):
+            groups[_signature(layer)].append(layer)
+    for group in groups.values():
+        if len(group) > 1:
+            _sample_group(group, [crops[layer] for layer in group])
+
+
+def _read_crops(layers: Sequence[CKConv]) -> dict[CKConv, tuple[tuple[int, int], ...]]:
+    """Every layer's crop, from one transfer of all masks' means and sigmas."""
+    masked = [layer for layer in layers if isinstance(layer, FlexConv) and layer.is_cropped]
+    crops = {layer: tuple((0, n) for n in layer.kernel_size) for layer in layers}
+    if masked:
+        with torch.no_grad():
+            rows = [torch.stack((x.mask.mean, x.mask.effective_sigma)) for x in masked]
+            values = torch.stack(rows).double().tolist()
+        for layer, (mean, sigma) in zip(masked, values):
+            crops[layer] = crop_ranges(layer.kernel_size, mean, sigma, layer.mask.threshold)
+    return crops
+
+
+def _signature(layer: CKConv) -> tuple:
+    """Equal for layers whose generators can be evaluated by the same operations."""
+    generator = layer.generator
+    shapes = tuple(
+        (name, tuple(p.shape), p.dtype, p.device)
+        for name, p in generator.named_parameters()
+        if not name.startswith("output.")
+    )
+    return type(generator), shapes
+
+
+def _sample_group(layers: list[CKConv], crops: list[tuple[tuple[int, int], ...]]) -> None:
+    """Evaluate alike generators, each at its own positions, padded to the same number."""
+    axes = [layer.axes(crop) for layer, crop in zip(layers, crops)]
+    grids = [torch.stack(torch.meshgrid(*a, indexing="ij")).flatten(1) for a in axes]
+    longest = max(grid.shape[1] for grid in grids)
+    positions = torch.stack(
+        [nn.functional.pad(grid, (0, longest - grid.shape[1])) for grid in grids]
+    )  # (G, dim, N)
+    hidden = _evaluate([layer.generator for layer in layers], positions)  # (G, H, N)
+    for layer, line, grid, a in zip(layers, hidden, grids, axes):
+        layer.prepare(line[:, : grid.shape[1]], a)
+
+
+def _evaluate(generators: list[Generator], positions: Tensor) -> Tensor:
+    """Hidden functions (G, H, N) of G alike generators at positions (G, dim, N)."""
+    named = [dict(g.named_parameters()) | dict(g.named_buffers()) for g in generators]
+    stacked = {
+        f"generator.{name}": torch.stack([tensors[name] for tensors in named])
+        for name in named[0]
+        if not name.startswith("output.")
+    }
+    template = _Hidden(generators[0])
+
+    def one(parameters: dict[str, Tensor], at: Tensor) -> Tensor:
+        return torch.func.functional_call(template, parameters, (at,))
+
+    with torch.autocast(positions.device.type, enabled=False):
+        return torch.vmap(one)(stacked, positions)
