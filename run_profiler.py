@@ -1,0 +1,86 @@
+"""Where the time and the memory of a step go."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+from pathlib import Path
+
+from omegaconf import DictConfig, OmegaConf
+from torch import nn
+
+from cfg.cli import Job, program
+from ckconv.errors import UsageError
+from datasets import build_loaders, describe
+from datasets.task import Task
+from models import build_model
+from training import pretrained, profile_report, profiling, report, runtime
+from training.profile_steps import check, fake_batches, make_step, real_batches, shape_of
+from training.validate import prepare, validate, validate_task
+
+
+@program
+def main(cfg: DictConfig, job: Job) -> None:
+    """Profile training or evaluation steps: costliest operations, layers, memory, a trace."""
+    cfg = prepare(cfg)
+    validate(cfg)
+    task = describe(cfg)
+    validate_task(cfg, task)
+    check(cfg, task)
+    folder = output_folder(cfg.profile.directory, job.folder)
+
+    device = runtime.choose_device(cfg.device)
+    runtime.allow_tf32(cfg.train.tf32)
+    runtime.seed_everything(cfg.seed, cfg.deterministic)
+    model = build_model(cfg, task)
+    weights = pretrained.find(cfg, job.folder)
+    data_state = pretrained.load(model, weights, cfg.pretrained_strict) if weights else {}
+    model = runtime.place(model, device, cfg.train.channels_last and task.dim == 2)
+
+    if cfg.profile.data_mode == "dataset":
+        task, loaders = build_loaders(cfg, device, state=data_state)
+        batches = real_batches(loaders.train if cfg.profile.mode == "train" else loaders.test)
+    else:
+        batches = fake_batches(shape_of(cfg, task), task, device)
+    first = next(batches)
+    shape = list(first[0].shape)
+    step, _ = make_step(model, task, cfg, itertools.chain([first], batches))
+
+    print(f"{cfg.profile.warmup} steps to warm up, {cfg.profile.n_batches} timed and profiled")
+    for _ in range(cfg.profile.warmup):
+        step()
+    trace = folder / profile_report.TRACE
+    found = profiling.measure(step, model, cfg.profile.n_batches, device, trace)
+    found.peak_bytes = peak_bytes(model, task, cfg, first)
+
+    values = profile_report.result(cfg, task, model, found, shape, device)
+    OmegaConf.save(cfg, folder / "config.yaml")
+    report.write(folder / profile_report.RESULT, values)
+    profile_report.write_timings(folder / profile_report.TIMINGS, found)
+    profile_report.save_picture(folder / profile_report.PICTURE, values, found)
+    print(profile_report.table(values, found, folder))
+
+
+def output_folder(given: str, run_folder: Path) -> Path:
+    """The folder of `profile.directory`, made where it is missing, else the run's own."""
+    folder = Path(given).expanduser() if given else run_folder
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(
+            f"profile.directory={given}: cannot be made, {error.strerror.lower()}; "
+            "give another folder"
+        ) from error
+    return folder
+
+
+def peak_bytes(model: nn.Module, task: Task, cfg: DictConfig, batch: tuple) -> int:
+    """The most memory that tensors take in a step, with weights, gradients and optimizer."""
+    model = copy.deepcopy(model)  # a copy leaves the last step's kernels and gradients behind
+    step, training = make_step(model, task, cfg, itertools.repeat(batch))
+    peak = profiling.peak_memory(step, batch[0].device)
+    return peak + profiling.state_bytes(model, training.optimizer, *batch)
+
+
+if __name__ == "__main__":
+    main()
