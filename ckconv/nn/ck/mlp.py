@@ -20,6 +20,11 @@ class _Norm(nn.Module):
             self.norm = nn.GroupNorm(1, features, eps=1e-12)
 
     def forward(self, x: Tensor) -> Tensor:
+        if isinstance(self.norm, nn.BatchNorm1d) and x.shape[1] == 1:
+            # A kernel cropped to one sample has no variance: use the running statistics.
+            n = self.norm
+            stats = (n.running_mean, n.running_var, n.weight, n.bias)
+            return nn.functional.batch_norm(x[None], *stats, eps=n.eps)[0]
         return self.norm(x[None])[0]  # (H, N)
 
 
