@@ -7,7 +7,6 @@ import time
 from omegaconf import DictConfig, OmegaConf
 
 from cfg.cli import Job, program
-from datasets import describe
 from models import build_model
 from training import checkpoints, crossres, crossres_report, figures, pretrained, report, runtime
 from training.crossres import CrossRes
@@ -23,15 +22,13 @@ def main(cfg: DictConfig, job: Job) -> None:
     cfg = prepare(cfg)
     validate(cfg)
     crossres.check(cfg)
-    source = crossres.at(cfg, cfg.cross_res.source_res, cfg.train.epochs)
-    task = describe(source)
-    crossres.check_task(task)
-    validate_task(source, task)
+    task = crossres.source_task(cfg)
+    validate_task(cfg, task)
 
     device = runtime.choose_device(cfg.device)
     runtime.allow_tf32(cfg.train.tf32)
     runtime.seed_everything(cfg.seed, cfg.deterministic)
-    model = build_model(source, task)
+    model = build_model(crossres.at(cfg, cfg.cross_res.source_res, cfg.train.epochs), task)
     weights = None if saved else pretrained.find(cfg, job.folder)
     if weights is not None:
         pretrained.load(model, weights, cfg.pretrained_strict)

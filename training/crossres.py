@@ -15,7 +15,8 @@ from typing import Any
 from torch import nn
 
 from ckconv.errors import UsageError
-from datasets import build_loaders
+from datasets import build_loaders, describe
+from datasets.imagenet import IMAGENET_K, imagenet_of
 from datasets.resample import target_size
 from datasets.task import Task
 from models import set_resolution
@@ -29,7 +30,6 @@ from training.wandb_log import WandbLog
 STAGES = "stages.json"
 FINE_TUNING = "fine_tuning"
 SOURCE, AS_IS, FINE_TUNED = "source", "as_is", "fine_tuned"
-IMAGENET_K = "Imagenet-k"
 
 
 def check(cfg: Any) -> None:
@@ -89,19 +89,24 @@ def at(cfg: Any, resolution: int, epochs: int) -> Any:
     cfg.train.epochs = epochs
     cfg.kernel.srf.scale = 0.0  # N-Jets are trained at ratio 1 and deployed by `set_resolution`
     if cfg.dataset == IMAGENET_K:
-        cfg.dataset = f"Imagenet{resolution}"
+        cfg.dataset = imagenet_of(resolution)
     else:
         cfg.cross_res.resize = f"{resolution},{resolution}"
     return cfg
 
 
-def check_task(task: Task) -> None:
-    """Raise `UsageError` for anything but images."""
-    if task.dim != 2:
-        raise UsageError(
-            f"dataset={task.name}: run_crossres.py is for images; for sequences at another "
-            "sampling rate use run_experiment.py with dataset_params.sr_train and sr_test"
-        )
+def source_task(cfg: Any) -> Task:
+    """The task at the source resolution. Raises `UsageError` where there are no images."""
+    if cfg.dataset != IMAGENET_K:
+        stored = copy.deepcopy(cfg)
+        stored.cross_res.resize = ""
+        if describe(stored).dim != 2:
+            raise UsageError(
+                f"dataset={cfg.dataset}: run_crossres.py is for images; for sequences at another "
+                "sampling rate use run_experiment.py with dataset_params.sr_train and sr_test"
+            )
+    describe(at(cfg, cfg.cross_res.target_res, cfg.cross_res.finetune_epochs))
+    return describe(at(cfg, cfg.cross_res.source_res, cfg.train.epochs))
 
 
 class CrossRes:
