@@ -8,7 +8,7 @@ import math
 import sys
 import types
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, TypeVar
 
 from ckconv.errors import UsageError
@@ -80,9 +80,14 @@ def _convert(name: str, text: str, kind: Any) -> Any:
     return int(value) if kind is int else value
 
 
-def help_text(program: str, purpose: str, kind: type[Settings] = Settings) -> str:
-    """What `--help` prints: every setting with its default and meaning."""
-    fields = [(field, field.default) for field in dataclasses.fields(kind)]
+def help_text(
+    program: str,
+    purpose: str,
+    kind: type[Settings] = Settings,
+    hidden: Collection[str] = (),
+) -> str:
+    """What `--help` prints: every setting that is not `hidden`, its default and meaning."""
+    fields = [(f, f.default) for f in dataclasses.fields(kind) if f.name not in hidden]
     width = max(len(f"{field.name}={_shown(default)}") for field, default in fields)
     lines = [
         f"  {f'{field.name}={_shown(default)}':{width}}  {field.metadata['help']}"
@@ -101,15 +106,19 @@ def _shown(value: Any) -> str:
 
 
 def program(
-    name: str, purpose: str, run: Callable[[S, set[str]], None], kind: type[S] = Settings
+    name: str,
+    purpose: str,
+    run: Callable[[S, set[str]], None],
+    kind: type[S] = Settings,
+    hidden: Collection[str] = (),
 ) -> None:
-    """Read the command line and call `run(settings, given)`.
+    """Read the command line and call `run(settings, given)`; `--help` leaves `hidden` out.
 
     A mistake of the user ends with one sentence on stderr and exit status 1.
     """
     arguments = sys.argv[1:]
     if {"-h", "--help"} & set(arguments):
-        print(help_text(name, purpose, kind))
+        print(help_text(name, purpose, kind, hidden))
         return
     try:
         run(*parse(arguments, kind))

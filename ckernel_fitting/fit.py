@@ -28,6 +28,7 @@ class Fit:
     values: Tensor  # (channels, *size), of the best weights
     mse: float
     psnr: float
+    psnr_between: float | None  # halfway between the samples, where the function is known there
     best_step: int  # the iteration, from 0, whose weights are the best
     history: Tensor  # (iterations done,), mean squared errors
     seconds: float
@@ -91,17 +92,29 @@ def fit(
         weights.copy_(best_weights)
         fitted = model(positions)[0]
         error = (fitted - values).square().mean().item()
+        between = psnr_at(model, target.between, target.value_range, device)
     history = history[:done].cpu()
     return Fit(
         values=fitted.cpu(),
         mse=error,
         psnr=psnr(error, target.value_range),
+        psnr_between=between,
         best_step=int(history.nan_to_num(math.inf).argmin()),
         history=history,
         seconds=seconds,
         parameters=count_parameters(model),
         state={name: tensor.cpu().clone() for name, tensor in model.state_dict().items()},
     )
+
+
+def psnr_at(
+    model: nn.Module, target: Target | None, value_range: float, device: torch.device | str
+) -> float | None:
+    """The PSNR of a fitted model at the positions of another target; None without one."""
+    if target is None:
+        return None
+    fitted = model(target.positions.to(device))[0]
+    return psnr((fitted - target.values.to(device)).square().mean().item(), value_range)
 
 
 def flatten_parameters(model: nn.Module) -> nn.Parameter:

@@ -100,6 +100,7 @@ def write_results(settings: Settings, target: Target, result: Fit, folder: Path)
     row = {
         "mse": result.mse,
         "psnr": result.psnr,
+        "psnr_between": result.psnr_between,
         "best_step": result.best_step,
         "seconds": round(result.seconds, 3),
         "parameters": result.parameters,
@@ -112,6 +113,8 @@ def write_results(settings: Settings, target: Target, result: Fit, folder: Path)
         f"best after {result.best_step} of {len(result.history)} iterations: MSE {result.mse:.3e}, "
         f"PSNR {result.psnr:.2f} dB; {result.parameters:,} parameters, {result.seconds:.1f} s"
     )
+    if result.psnr_between is not None:
+        print(f"halfway between the samples: PSNR {result.psnr_between:.2f} dB")
     print(f"picture, weights and row: {picture}, {weights.name}, {RESULTS}")
     return picture
 

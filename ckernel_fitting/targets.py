@@ -23,6 +23,7 @@ class Target:
     name: str
     values: Tensor  # (channels, *size)
     positions: Tensor  # (1, dim, *size), on [-1, 1] per axis
+    between: Target | None = None  # the same function halfway between these samples
 
     @property
     def dim(self) -> int:
@@ -44,27 +45,37 @@ def build_target(settings: Settings) -> Target:
 
     Raises `UsageError` for images that are missing or unreadable.
     """
+    name = settings.function
     if settings.is_image:
         values = load_image(settings)  # (C, H, W)
     else:
-        values = sample_function(settings)[None]  # (1, *size)
-    pad = [settings.padding] * (2 * settings.axes)
-    values = tf.pad(values, pad).float().contiguous()
-    return Target(settings.function, values, grid(values.shape[1:])[None].float())
+        size = (settings.no_samples or DEFAULT_SAMPLES[settings.axes],) * settings.axes
+        values = sample_function(settings, grid(size))  # (1, *size)
+    between = None
+    if not (settings.is_image or name == "Random" or settings.padding):
+        halfway = grid(size, halfway=True)
+        values_there = sample_function(settings, halfway)
+        between = Target(name, values_there.float(), halfway[None].float())
+    values = tf.pad(values, [settings.padding] * (2 * settings.axes)).float().contiguous()
+    return Target(name, values, grid(values.shape[1:])[None].float(), between)
 
 
-def grid(size: tuple[int, ...]) -> Tensor:
-    """The positions of an array's samples on [-1, 1] per axis, ends included: (dim, *size)."""
+def grid(size: tuple[int, ...], halfway: bool = False) -> Tensor:
+    """Positions of an array's samples on [-1, 1] per axis, ends included: (dim, *size).
+
+    `halfway`: those in the middle between neighbours on every axis, one fewer per axis.
+    """
     axes = [torch.linspace(-1, 1, n, dtype=torch.float64) for n in size]
+    if halfway:
+        axes = [(axis[1:] + axis[:-1]) / 2 for axis in axes]
     return torch.stack(torch.meshgrid(*axes, indexing="ij"))
 
 
-def sample_function(settings: Settings) -> Tensor:
-    """The values of an analytic function on its grid: (*size)."""
-    samples = settings.no_samples or DEFAULT_SAMPLES[settings.axes]
+def sample_function(settings: Settings, positions: Tensor) -> Tensor:
+    """The values of an analytic function at positions (dim, *size) on [-1, 1]: (1, *size)."""
     low, high = settings.span
-    x = low + (high - low) / 2 * (grid((samples,) * settings.axes) + 1)  # (dim, *size)
-    return PATTERNS[settings.function](x, settings)
+    x = low + (high - low) / 2 * (positions + 1)  # (dim, *size)
+    return PATTERNS[settings.function](x, settings)[None]
 
 
 def along(x: Tensor, settings: Settings) -> Tensor:

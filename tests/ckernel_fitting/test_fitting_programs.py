@@ -1,0 +1,128 @@
+"""The two programs, run as a person runs them."""
+
+from __future__ import annotations
+
+import csv
+import subprocess
+import sys
+
+import pytest
+from conftest import ROOT
+from PIL import Image
+
+from ckernel_fitting import compare, fit_function
+from ckernel_fitting.command_line import program
+from ckernel_fitting.comparison import (
+    BUILT_IN,
+    CHOSEN,
+    Comparison,
+    build_jobs,
+    size_of,
+    target_settings,
+    width_for,
+)
+from ckernel_fitting.settings import MODELS, Settings
+from ckernel_fitting.targets import build_target
+
+
+def run(monkeypatch, module, arguments):
+    monkeypatch.setattr(sys, "argv", [module.__name__, *arguments])
+    if module is fit_function:
+        program("fit_function.py", "purpose", module.run)
+    else:
+        program("compare.py", "purpose", module.run, Comparison, hidden=CHOSEN)
+
+
+def rows_of(path):
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_fit_writes_picture_weights_and_rows(monkeypatch, tmp_path, capsys):
+    short = ["no_iterations=30", "debug=True", f"out={tmp_path}"]
+    run(monkeypatch, fit_function, ["function=Gabor", "dim=2", "no_samples=9", *short])
+    run(monkeypatch, fit_function, ["function=Sawtooth", "no_samples=40", "model=MLP", *short])
+    rows = rows_of(tmp_path / "fits.csv")
+    assert [row["generator"] for row in rows] == ["MAGNet", "MLP"]
+    assert [row["function"] for row in rows] == ["Gabor", "Sawtooth"]
+    assert float(rows[0]["mse"]) > 0 and float(rows[0]["psnr"]) > 0
+    for row in rows:
+        with Image.open(tmp_path / row["picture"]) as picture:
+            assert min(picture.size) > 400
+            assert len(picture.convert("L").getcolors()) > 50  # something is drawn
+    assert len(list(tmp_path.glob("*.pt"))) == 2
+    assert "PSNR" in capsys.readouterr().out
+
+
+def test_runs_inside_its_folder_and_says_what_is_wrong_in_one_sentence():
+    done = subprocess.run(
+        [sys.executable, "fit_function.py", "--config.function", "Sinuschirp"],
+        cwd=ROOT / "ckernel_fitting",
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: function=Sinuschirp: unknown")
+    assert "SinusChirp" in done.stderr and done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("module", "arguments", "words"),
+    [
+        (fit_function, ["--config.functoin", "Sine"], "did you mean function?"),
+        (fit_function, ["min=2", "max=1"], "empty range"),
+        (fit_function, ["no_samples=0"], "no_samples=0"),
+        (fit_function, ["function=Image", "path=none.png"], "no such file"),
+        (fit_function, ["out=/dev/null/x"], "out=/dev/null/x"),
+        (compare, ["models=MLP,SIRENS"], "did you mean SIREN?"),
+        (compare, ["lr=0.1"], "lrs="),
+        (compare, ["lrs=quick"], "lrs=quick"),
+        (compare, ["seeds=0"], "seeds=0"),
+    ],
+)
+def test_mistakes_end_with_one_sentence(monkeypatch, capsys, module, arguments, words):
+    with pytest.raises(SystemExit) as ended:
+        run(monkeypatch, module, [*arguments, "debug=True"])
+    assert ended.value.code == 1
+    error = capsys.readouterr().err
+    assert words in error and error.count("\n") == 1
+
+
+def test_compare_writes_table_and_picture(monkeypatch, tmp_path):
+    arguments = ["function=Gaussian", "no_samples=30", "no_iterations=20", "processes=1"]
+    arguments += ["models=SIREN,SRF", "lrs=0.01,0.001", "freq_factors=1", "seeds=2"]
+    run(monkeypatch, compare, [*arguments, "parameters=300", f"out={tmp_path}"])
+    rows = rows_of(next(tmp_path.glob("*-compare.csv")))
+    assert {row["generator"] for row in rows} == {"SIREN", "SRF"}
+    assert [float(row["psnr"]) for row in rows] == sorted(
+        (float(row["psnr"]) for row in rows), reverse=True
+    )
+    assert all(row["lr"] in ("0.01", "0.001") and row["seeds"] == "2" for row in rows)
+    siren = next(row for row in rows if row["generator"] == "SIREN")
+    assert abs(int(siren["parameters"]) - 300) < 30
+    table = next(tmp_path.glob("*-compare.md")).read_text()
+    assert table.count("\n") == 4 and "Gaussian 30" in table
+    with Image.open(next(tmp_path.glob("*-compare.png"))) as picture:
+        assert picture.size[0] > 400
+
+
+@pytest.mark.parametrize("model", [name for name in MODELS if name != "SRF"])
+@pytest.mark.parametrize("dim", [1, 2])
+def test_widths_give_equal_parameters(model, dim):
+    settings = Settings(function="Gaussian", dim=dim, no_samples=9)
+    target = build_target(settings)
+    width = width_for(settings, model, 1000, target)
+    sizes = [size_of(settings, model, width + change, target) for change in (-1, 0, 1)]
+    assert abs(sizes[1] - 1000) <= min(abs(sizes[0] - 1000), abs(sizes[2] - 1000))
+
+
+def test_the_built_in_set_covers_the_grid():
+    comparison = Comparison(lrs="0.1,0.2", freq_factors="1,8", seeds=2)
+    settings = target_settings(comparison, set())
+    assert [s.function for s in settings] == [target["function"] for target in BUILT_IN]
+    settings = settings[:1]
+    jobs = build_jobs(comparison, settings, [build_target(s) for s in settings])
+    assert len(jobs) == 2 * 2 * (5 * 2 + 3)  # lrs, seeds, with and without a frequency
+    assert len({(job.group, job.settings.seed) for job in jobs}) == len(jobs)
+    siren = {job.settings.kernelnet_omega_0 for job in jobs if job.settings.model == "SIREN"}
+    assert siren == {30.0, 240.0}
