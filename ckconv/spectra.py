@@ -87,10 +87,9 @@ def measure(
     centres, sigmas = [0.0] * source.dim, [math.inf] * source.dim
     if mask is not None:
         centres, sigmas = mask.mean.tolist(), mask.effective_sigma.tolist()
-    axes = []
-    for centre, sigma in zip(centres, sigmas):
-        half = math.ceil(max(REACH * min(sigma, window), 1.0) / step)  # bins of 1/2 Hz or less
-        axes.append(centre + step * torch.arange(-half, half + 1))
+    reach = max(REACH * min(max(sigmas), window), 1.0)  # at least 1, for bins of 1/2 Hz or less
+    half = math.ceil(reach / step)
+    axes = [centre + step * torch.arange(-half, half + 1) for centre in centres]
     values = evaluate(source, axes, kernels).double()
     for d, (axis, centre, sigma) in enumerate(zip(axes, centres, sigmas)):
         if sigma > window:

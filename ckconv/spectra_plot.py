@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -104,9 +105,10 @@ def _mark(
 
 def _levels(spectrum: Spectrum, end: float) -> tuple[torch.Tensor, torch.Tensor]:
     """The energy in equal bins up to `end`, in dB under the highest, and the bins' left edges."""
-    width = max(1.01 * spectrum.frequencies[1].item(), end / MAX_BINS)
+    line = spectrum.frequencies[1].item()
+    width = line * math.ceil(end / MAX_BINS / line)  # as many of the spectrum's lines in every bin
     bins = int(end / width) + 1
-    index = (spectrum.frequencies / width).long().clamp(max=bins)
+    index = (spectrum.frequencies / width + 1e-6).long().clamp(max=bins)
     energy = torch.zeros(bins + 1, dtype=torch.float64).index_add_(0, index, spectrum.energy)[:-1]
     level = 10 * (energy / energy.max()).clamp(min=1e-30).log10()
     return width * torch.arange(bins), level.clamp(min=FLOOR_DB)
