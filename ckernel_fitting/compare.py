@@ -37,7 +37,7 @@ from training.checkpoints import write_atomically
 from training.records import write_csv
 from training.runtime import choose_device
 
-COLUMNS = ("target", "generator", "PSNR, dB", "between samples, dB", "MSE", "seconds")
+COLUMNS = ("target", "generator", "MSE", "PSNR, dB", "between samples", "at best", "seconds")
 COLUMNS += ("parameters", "lr", "frequency ×")
 LINES = 10  # of progress, where there is no terminal to draw a bar on
 
@@ -104,6 +104,7 @@ def row_of(entry: Best, target: Target) -> dict[str, object]:
     }
     for name in ("mse", "psnr", "psnr_between", "seconds"):
         row[name], row[f"{name}_sd"] = entry.mean_sd(name)
+    row["best_between"] = entry.between
     return row
 
 
@@ -111,15 +112,25 @@ def markdown(rows: Sequence[dict]) -> str:
     """The table as Markdown, each target's best generator first."""
     lines = ["| " + " | ".join(COLUMNS) + " |", "|" + " --- |" * len(COLUMNS)]
     for row in rows:
-        between = f"{row['psnr_between']:.1f} ± {row['psnr_between_sd']:.1f}"
-        lines.append(
-            f"| {row['target']} | {row['generator']} | {row['psnr']:.1f} ± {row['psnr_sd']:.1f} "
-            f"| {'' if math.isnan(row['psnr_between']) else between} "
-            f"| {row['mse']:.1e} ± {row['mse_sd']:.0e} "
-            f"| {row['seconds']:.1f} ± {row['seconds_sd']:.1f} | {row['parameters']:,} "
-            f"| {row['lr']:g} | {row['frequency_factor']:g} |"
+        cells = (
+            row["target"],
+            row["generator"],
+            f"{row['mse']:.1e} ± {row['mse_sd']:.0e}",
+            f"{row['psnr']:.1f} ± {row['psnr_sd']:.1f}",
+            known(row["psnr_between"], f"{row['psnr_between']:.1f} ± {row['psnr_between_sd']:.1f}"),
+            known(row["best_between"], f"{row['best_between']:.1f}"),
+            f"{row['seconds']:.1f} ± {row['seconds_sd']:.1f}",
+            f"{row['parameters']:,}",
+            f"{row['lr']:g}",
+            f"{row['frequency_factor']:g}",
         )
+        lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
+
+
+def known(number: float, text: str) -> str:
+    """The text for a number, nothing where there is no number."""
+    return "" if math.isnan(number) else text
 
 
 if __name__ == "__main__":

@@ -7,9 +7,10 @@ import math
 import multiprocessing
 import os
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,15 +22,21 @@ from ckernel_fitting.generators import build_generator, count_parameters
 from ckernel_fitting.settings import MODELS, OF_MODEL, Settings, option, validate
 from ckernel_fitting.targets import Target, build_target
 
-# The built-in set: what the settings of each target are.
-BUILT_IN = (
-    {"function": "Gaussian", "dim": 1, "no_samples": 200},
-    {"function": "Sawtooth", "dim": 1, "no_samples": 500},
-    {"function": "SinusChirp", "dim": 1, "no_samples": 500},
-    {"function": "Random", "dim": 1, "no_samples": 200},
-    {"function": "Gabor", "dim": 2, "no_samples": 33},
-    {"function": "CameraMan", "dim": 2, "no_samples": 33},
-)
+# The built-in sets: what the settings of each target are.
+SETS = {
+    "functions": (
+        {"function": "Gaussian", "dim": 1, "no_samples": 200},
+        {"function": "Sawtooth", "dim": 1, "no_samples": 500},
+        {"function": "SinusChirp", "dim": 1, "no_samples": 500},
+        {"function": "Random", "dim": 1, "no_samples": 200},
+        {"function": "Gabor", "dim": 2, "no_samples": 33},
+        {"function": "CameraMan", "dim": 2, "no_samples": 33},
+    ),
+    "gabors": tuple(
+        {"function": "Gabor", "dim": 2, "no_samples": 33, "freq": freq}
+        for freq in (1.0, 4.0, 16.0, 64.0)
+    ),
+}
 # The setting that scales a generator's initial frequencies.
 FREQUENCY_SETTING = {
     "SIREN": "kernelnet_omega_0",
@@ -52,11 +59,12 @@ CURVE_POINTS = 200
 class Comparison(Settings):
     """What to compare; the settings of the single fits come with it."""
 
-    function: str = option("", "one target; unset: the built-in set")
+    function: str = option("", "one target; unset: a set of several")
+    set: str = option("functions", "functions, or gabors: 33 x 33 of frequency 1, 4, 16, 64")
     scheduler: str = option("cosine", "learning-rate schedule of every fit")
     no_iterations: int = option(1000, "optimizer steps of every fit")
     models: str = option(",".join(MODELS), "generators to compare")
-    lrs: str = option("0.01,0.003,0.001", "learning rates that each is tried with")
+    lrs: str = option("0.03,0.01,0.002", "learning rates that each is tried with")
     freq_factors: str = option("1,8", "factors on omega_0, input_scale, fourier_scale, likewise")
     seeds: int = option(3, "number of seeds, counted from seed")
     parameters: int = option(1000, "parameters of every generator, as near as its width allows")
@@ -92,13 +100,17 @@ class Outcome:
 
 @dataclass
 class Best:
-    """A generator at its best on one target: the learning rate and factor of the highest PSNR."""
+    """A generator at its best on one target: the learning rate and factor of the highest PSNR.
+
+    `between`: the highest PSNR halfway between the samples, which other settings may give.
+    """
 
     target: int
     model: str
     lr: float
     factor: float
     outcomes: list[Outcome]  # one per seed
+    between: float = math.nan
 
     def mean_sd(self, name: str) -> tuple[float, float]:
         """Mean and standard deviation over the seeds of a number of the outcomes."""
@@ -112,6 +124,7 @@ def check_comparison(comparison: Comparison, given: set[str]) -> None:
     """Raise `UsageError` for a comparison that cannot be made."""
     for name in given & set(CHOSEN):
         raise UsageError(f"{name}: a comparison chooses it; give {CHOSEN[name]}=... instead")
+    check_choice("set", comparison.set, SETS)
     for model in names_of(comparison.models):
         check_choice("models", model, MODELS)
     if not names_of(comparison.models):
@@ -143,26 +156,19 @@ def numbers_of(comparison: Comparison, name: str) -> list[float]:
     return numbers
 
 
-def target_settings(comparison: Comparison, given: set[str]) -> list[Settings]:
-    """The settings of each target: of the one that is named, or of the built-in set, whose sizes
-    the command line overrides.
+def target_settings(comparison: Comparison, given: Collection[str]) -> list[Settings]:
+    """The settings of each target: of the one that is named, or of a built-in set, in which the
+    settings that were `given` take the place of its own.
     """
     fields = [field.name for field in dataclasses.fields(Settings)]
     common = {name: getattr(comparison, name) for name in fields}
-    if comparison.function:
-        settings = [Settings(**common)]
-    else:
-        settings = [
-            Settings(**{**built_in, **{k: v for k, v in common.items() if _overrides(k, given)}})
-            for built_in in BUILT_IN
-        ]
-    for each in settings:
-        validate(each)
+    chosen: Sequence[dict[str, Any]] = ({},) if comparison.function else SETS[comparison.set]
+    settings = []
+    for own in chosen:
+        own = {name: own[name] for name in own if name == "function" or name not in given}
+        settings.append(Settings(**{**common, **own}))
+        validate(settings[-1])
     return settings
-
-
-def _overrides(name: str, given: set[str]) -> bool:
-    return name != "function" and (name in given or name not in ("dim", "no_samples"))
 
 
 def build_jobs(
@@ -259,12 +265,19 @@ def best_of(outcomes: Sequence[tuple[Job, Outcome]]) -> list[Best]:
     groups: dict[tuple, list[tuple[int, Outcome]]] = {}
     for job, outcome in outcomes:
         groups.setdefault(job.group, []).append((job.settings.seed, outcome))
-    best: dict[tuple[int, str], Best] = {}
-    scores: dict[tuple[int, str], float] = {}
-    for (target, model, lr, factor), seeds in sorted(groups.items(), key=lambda item: item[0]):
-        found = [outcome for _, outcome in sorted(seeds, key=lambda pair: pair[0])]
-        score = sum(outcome.psnr for outcome in found) / len(found)
-        if (target, model) not in best or score > scores[target, model]:
-            best[target, model] = Best(target, model, lr, factor, found)
-            scores[target, model] = score
-    return list(best.values())
+    candidates: dict[tuple[int, str], list[Best]] = {}
+    for (target, model, lr, factor), found in sorted(groups.items(), key=lambda item: item[0]):
+        seeds = [outcome for _, outcome in sorted(found, key=lambda pair: pair[0])]
+        candidates.setdefault((target, model), []).append(Best(target, model, lr, factor, seeds))
+    best = []
+    for tried in candidates.values():
+        chosen = max(tried, key=lambda entry: _score(entry, "psnr"))
+        between = max(_score(entry, "psnr_between") for entry in tried)
+        chosen.between = between if math.isfinite(between) else math.nan
+        best.append(chosen)
+    return best
+
+
+def _score(entry: Best, name: str) -> float:
+    mean = entry.mean_sd(name)[0]
+    return -math.inf if math.isnan(mean) else mean

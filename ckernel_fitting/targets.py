@@ -46,6 +46,7 @@ def build_target(settings: Settings) -> Target:
     Raises `UsageError` for images that are missing or unreadable.
     """
     name = settings.function
+    label = f"{name} {settings.freq:g}" if name == "Gabor" else name
     if settings.is_image:
         values = load_image(settings)  # (C, H, W)
     else:
@@ -55,9 +56,9 @@ def build_target(settings: Settings) -> Target:
     if not (settings.is_image or name == "Random" or settings.padding):
         halfway = grid(size, halfway=True)
         values_there = sample_function(settings, halfway)
-        between = Target(name, values_there.float(), halfway[None].float())
+        between = Target(label, values_there.float(), halfway[None].float())
     values = tf.pad(values, [settings.padding] * (2 * settings.axes)).float().contiguous()
-    return Target(name, values, grid(values.shape[1:])[None].float(), between)
+    return Target(label, values, grid(values.shape[1:])[None].float(), between)
 
 
 def grid(size: tuple[int, ...], halfway: bool = False) -> Tensor:

@@ -6,6 +6,7 @@ import csv
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 from conftest import ROOT
 from PIL import Image
@@ -13,9 +14,12 @@ from PIL import Image
 from ckernel_fitting import compare, fit_function
 from ckernel_fitting.command_line import program
 from ckernel_fitting.comparison import (
-    BUILT_IN,
     CHOSEN,
+    SETS,
     Comparison,
+    Job,
+    Outcome,
+    best_of,
     build_jobs,
     size_of,
     target_settings,
@@ -116,10 +120,36 @@ def test_widths_give_equal_parameters(model, dim):
     assert abs(sizes[1] - 1000) <= min(abs(sizes[0] - 1000), abs(sizes[2] - 1000))
 
 
+def test_given_settings_take_the_place_of_a_set_s_own():
+    settings = target_settings(Comparison(set="gabors", no_samples=9), {"no_samples"})
+    assert [(s.freq, s.no_samples, s.dim) for s in settings] == [
+        (1.0, 9, 2),
+        (4.0, 9, 2),
+        (16.0, 9, 2),
+        (64.0, 9, 2),
+    ]
+
+
+def test_each_generator_is_judged_at_its_best():
+    def outcome(psnr, between):
+        return Outcome(10 ** (-psnr / 10), psnr, between, 1.0, 9, np.zeros(1), np.zeros(1))
+
+    def job(lr, seed):
+        return Job(0, Settings(model="SIREN", lr=lr, seed=seed), 1.0)
+
+    results = [(0.1, 1, 60, 5), (0.1, 0, 20, 9), (0.2, 0, 31, 8), (0.2, 1, 35, 7), (0.3, 0, 10, 20)]
+    results += [(0.3, 1, 10, 10)]
+    outcomes = [(job(lr, seed), outcome(at, between)) for lr, seed, at, between in results]
+    (best,) = best_of(outcomes)
+    assert best.lr == 0.1 and [found.psnr for found in best.outcomes] == [20, 60]
+    assert best.mean_sd("psnr") == pytest.approx((40, 28.2843), rel=1e-4)
+    assert best.mean_sd("psnr_between")[0] == 7 and best.between == 15
+
+
 def test_the_built_in_set_covers_the_grid():
     comparison = Comparison(lrs="0.1,0.2", freq_factors="1,8", seeds=2)
     settings = target_settings(comparison, set())
-    assert [s.function for s in settings] == [target["function"] for target in BUILT_IN]
+    assert [s.function for s in settings] == [target["function"] for target in SETS["functions"]]
     settings = settings[:1]
     jobs = build_jobs(comparison, settings, [build_target(s) for s in settings])
     assert len(jobs) == 2 * 2 * (5 * 2 + 3)  # lrs, seeds, with and without a frequency
