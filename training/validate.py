@@ -9,6 +9,7 @@ from ckconv.config import validate_conv, validate_kernel, validate_mask
 from ckconv.errors import UsageError, check_choice
 from datasets.task import Task
 from models.config import validate_net
+from training.distributed import agreed
 from training.runtime import draw_seed
 
 CHOICES = {
@@ -51,7 +52,7 @@ def prepare(cfg: Any) -> Any:
     A seed of -1 is drawn; with `train.select_on=test`, as published, no samples are held out.
     """
     if cfg.seed == -1:
-        cfg.seed = draw_seed()
+        cfg.seed = agreed(draw_seed())
         print(f"seed=-1: drew seed={cfg.seed}")
     if cfg.train.select_on == "test":
         cfg.dataset_params.val_fraction = 0.0
@@ -116,11 +117,6 @@ def _check_training(train: Any) -> None:
         raise UsageError(
             f"train.scheduler_params.decay_factor={params.decay_factor}: the rate is divided by "
             "it; give a number over 1"
-        )
-    if 0 < train.epochs <= params.warmup_epochs:
-        raise UsageError(
-            f"train.scheduler_params.warmup_epochs={params.warmup_epochs}: is not below "
-            f"train.epochs={train.epochs}"
         )
 
 

@@ -11,7 +11,7 @@ import torch
 from cfg.schema import Train
 from ckconv.nn import FlexConv
 from training.optimizer import build_optimizer, parameter_groups
-from training.schedule import Schedule
+from training.schedule import Schedule, learning_rate_factor
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden"
 ROWS = json.loads((GOLDEN / "lr_schedules.json").read_text())
@@ -144,3 +144,10 @@ def test_sgd_takes_momentum_and_nesterov():
     train.optimizer_params.momentum, train.optimizer_params.nesterov = 0.8, True
     (group,) = build_optimizer(torch.nn.Linear(2, 2), train).param_groups
     assert (group["momentum"], group["nesterov"]) == (0.8, True)
+
+
+def test_a_warmup_longer_than_training_is_cut_off():
+    train = Train(lr=0.1, epochs=1, scheduler="cosine")
+    train.scheduler_params.warmup_epochs = 5
+    factor = learning_rate_factor(train, steps_per_epoch=10)
+    assert [factor(step) for step in (0, 5, 10)] == pytest.approx([0, 0.1, 0.2])

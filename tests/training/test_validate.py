@@ -39,7 +39,6 @@ def test_the_defaults_are_valid():
         ("train.scheduler_params.patience", -2),
         ("train.scheduler_params.decay_factor", 0.0),
         ("train.scheduler_params.warmup_epochs", -2),
-        ("train.scheduler_params.warmup_epochs", 10_000),
         ("train.precision", "fp16"),
         ("train.accumulate", 0),
         ("train.accumulate", 10_000),
