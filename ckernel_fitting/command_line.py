@@ -6,6 +6,7 @@ import dataclasses
 import difflib
 import math
 import sys
+import textwrap
 import types
 import typing
 from collections.abc import Callable, Collection, Sequence
@@ -14,6 +15,7 @@ from typing import Any, TypeVar
 from ckconv.errors import UsageError
 from ckernel_fitting.settings import Settings
 
+HELP_COLUMN, HELP_WIDTH = 34, 100
 SWITCH = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 S = TypeVar("S", bound=Settings)
 
@@ -86,13 +88,23 @@ def help_text(
     kind: type[Settings] = Settings,
     hidden: Collection[str] = (),
 ) -> str:
-    """What `--help` prints: every setting that is not `hidden`, its default and meaning."""
-    fields = [(f, f.default) for f in dataclasses.fields(kind) if f.name not in hidden]
-    width = max(len(f"{field.name}={_shown(default)}") for field, default in fields)
-    lines = [
-        f"  {f'{field.name}={_shown(default)}':{width}}  {field.metadata['help']}"
-        for field, default in fields
-    ]
+    """What `--help` prints: every setting that is not `hidden`, its default and meaning.
+
+    The settings that `kind` adds or changes come first.
+    """
+    fields = [field for field in dataclasses.fields(kind) if field.name not in hidden]
+    if kind is not Settings:
+        fields.sort(key=lambda field: field.name not in vars(kind))
+    lines = []
+    for field in fields:
+        name = f"  {field.name}={_shown(field.default)}"
+        meaning = textwrap.wrap(field.metadata["help"], HELP_WIDTH - HELP_COLUMN)
+        if len(name) >= HELP_COLUMN:
+            lines.append(name)
+            name = ""
+        for line in meaning:
+            lines.append(f"{name:{HELP_COLUMN}}{line}")
+            name = ""
     return (
         f"{purpose}\n\nusage: python {program} [--config.key value | --config.key=value | "
         "key=value ...]\n\nsettings and their defaults:\n" + "\n".join(lines)

@@ -154,3 +154,22 @@ def test_random_fourier_features():
     assert deep(positions).shape == (1, 3, 4, 6)
     trained = sum(p.numel() for p in deep.parameters())
     assert trained == 7 * 10 + 7 + 7 * 7 + 7 + 3 * 7 + 3  # the frequencies stay as drawn
+
+
+@pytest.mark.parametrize(
+    ("freq", "lowest", "highest"), [(1.0, 0, 1e-7), (16.0, 4e-3, 6e-3), (64.0, 3e-2, 5e-2)]
+)
+def test_what_no_njet_of_order_nine_can_represent(freq, lowest, highest):
+    """Least squares finds the best coefficients; a sweep finds the best sigma."""
+    target = build_target(Settings(function="Gabor", dim=2, freq=freq))
+    errors = []
+    for sigma in np.geomspace(0.03, 1, 30):
+        kernel = NJetKernel(2, 1, 9, init_sigma=float(sigma)).double()
+        with torch.no_grad():
+            axis = kernel.derivatives(target.positions[0, 0, :, 0].double())
+            i, j = zip(*kernel.pairs)
+            design = torch.einsum("nh,nw->hwn", axis[list(i)], axis[list(j)]).flatten(0, 1)
+            wanted = target.values.double().flatten()[:, None]
+            mixed = torch.linalg.lstsq(design, wanted, driver="gelsd").solution
+            errors.append((design @ mixed - wanted).square().mean().item())
+    assert lowest <= min(errors) <= highest

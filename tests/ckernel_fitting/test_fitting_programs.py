@@ -8,7 +8,7 @@ import sys
 
 import numpy as np
 import pytest
-from conftest import ROOT
+from golden_files import ROOT
 from PIL import Image
 
 from ckernel_fitting import compare, fit_function

@@ -107,6 +107,8 @@ def test_model_by_activation(activation, model):
 
 def test_help_names_every_setting():
     text = help_text("fit_function.py", "purpose")
+    words = " ".join(text.split())
     for field in dataclasses.fields(Settings):
-        assert f"  {field.name}=" in text
-        assert field.metadata["help"] in text
+        assert f"\n  {field.name}=" in text
+        assert field.metadata["help"] in words
+    assert max(map(len, text.splitlines()[4:])) <= 100
