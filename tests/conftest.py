@@ -1,15 +1,11 @@
-"""Shared by all tests: the slow marker and one thread per test process."""
+"""Which tests run here: slow ones, those for a GPU and those for real data skip by themselves."""
 
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 import pytest
 import torch
-
-ROOT = Path(__file__).resolve().parent.parent
-GOLDEN = Path(__file__).resolve().parent / "golden"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -8,7 +8,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from conftest import GOLDEN
+from golden_files import GOLDEN
 
 from ckconv import ConvConfig, KernelConfig, MaskConfig, UsageError, published
 from ckconv.antialiasing import bound, frequencies, mask_frequency, nyquist, regularizer

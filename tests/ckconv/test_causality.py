@@ -11,7 +11,6 @@ import ckconv.functional as F
 from ckconv import ConvConfig, KernelConfig, MaskConfig
 from ckconv.functional.plan import Frames, plan_frames
 from ckconv.nn import CKConv, FlexConv
-from models import FlexTCN, NetConfig
 
 GENERATORS = {
     "MLP": {"type": "MLP", "norm": ""},
@@ -147,16 +146,6 @@ def test_a_layer_at_another_sampling_rate_is_causal(ratio):
     layer = _ran(make_layer("SIREN"), 100)
     layer.set_resolution(ratio)
     assert_causal(layer, int(100 * ratio), torch.float64)
-
-
-@pytest.mark.parametrize("conv", [ConvConfig(type="Conv", horizon="5"), ConvConfig()])
-def test_a_network_with_batchnorm_is_causal_in_evaluation(conv):
-    torch.manual_seed(0)
-    net = NetConfig(type="FlexTCN", no_hidden=6, no_blocks=2)
-    kernel = KernelConfig(no_hidden=8)
-    model = FlexTCN(CHANNELS, 3, net, kernel, conv, MaskConfig(init_value=0.5), per_step=True)
-    torch.nn.init.normal_(model.head.weight)
-    assert_causal(model.double().eval(), 90, torch.float64)
 
 
 def test_a_centred_kernel_would_be_noticed():

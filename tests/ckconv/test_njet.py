@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from conftest import GOLDEN
-from test_golden_generators_layers import check_gradients, error, load
+from golden_files import GOLDEN, check_gradients, error, load
 
 from ckconv import published
 from ckconv.nn import NJet

@@ -6,7 +6,7 @@ import json
 
 import pytest
 import torch
-from conftest import GOLDEN
+from golden_files import GOLDEN, VALUE_RTOL, check_gradients, error, load, settings
 
 from ckconv import ConvConfig, KernelConfig, MaskConfig, published
 from models import FlexNet, FlexTCN, NetConfig
@@ -14,30 +14,15 @@ from models import FlexNet, FlexTCN, NetConfig
 PATHS = [path for name in ("flexnet", "flextcn", "cktcn") for path in GOLDEN.glob(f"{name}*.npz")]
 
 
-def load_network(path):
-    import numpy as np
-
-    arrays = np.load(path)
-    data = {name: torch.from_numpy(arrays[name]) for name in arrays.files if name != "config"}
-    config = json.loads(str(arrays["config"]))
-    state = {k.removeprefix("state/"): v for k, v in data.items() if k.startswith("state/")}
-    grads = {k.removeprefix("grad/"): v for k, v in data.items() if k.startswith("grad/")}
-    return build_network(config), config, data, state, grads
-
-
 def build_network(config):
-    def settings(prefix):
-        flags = {k.removeprefix(prefix): v for k, v in config.items() if k.startswith(prefix)}
-        return {k: str(v) if k in ("horizon", "use_fft") else v for k, v in flags.items()}
-
-    net = settings("net.")
+    net = settings(config, "net.")
     if "block_width_factors" in net:
         net["block_width_factors"] = json.loads(net["block_width_factors"])
     parts = {
         "net": NetConfig(type=config["net"], **net),
-        "kernel": KernelConfig(**settings("kernel.")),
-        "conv": ConvConfig(**settings("conv.")),
-        "mask": MaskConfig(**settings("mask.")),
+        "kernel": KernelConfig(**settings(config, "kernel.")),
+        "conv": ConvConfig(**settings(config, "conv.")),
+        "mask": MaskConfig(**settings(config, "mask.")),
     }
     if config["net"] == "FlexTCN":
         return FlexTCN(config["in_channels"], config["out_channels"], **parts)
@@ -45,29 +30,22 @@ def build_network(config):
     return FlexNet(config["in_channels"], config["out_channels"], dim, **parts)
 
 
-def error(got, expected):
-    return ((got - expected).norm() / expected.norm()).item()
-
-
 @pytest.mark.parametrize("path", sorted(PATHS), ids=lambda p: p.stem)
 def test_network_matches(path):
-    model, _, data, state, grads = load_network(path)
+    config, data, state, grads = load(path)
+    model = build_network(config)
     assert sum(p.numel() for p in model.parameters()) == data["n_parameters"]
     published.load_state_dict(model, state)
     model.eval()
     with torch.no_grad():
-        assert error(model(data["x"]), data["y"]) < 1e-4
+        assert error(model(data["x"]), data["y"]) < VALUE_RTOL
     model.train()
     y = model(data["x"])
-    assert error(y, data["y_train"]) < 1e-4
+    assert error(y, data["y_train"]) < VALUE_RTOL
     loss = torch.nn.functional.cross_entropy(y, data["target"])
-    assert loss.item() == pytest.approx(data["loss_train"].item(), rel=1e-4)
+    assert loss.item() == pytest.approx(data["loss_train"].item(), rel=VALUE_RTOL)
     loss.backward()
-    own = dict(model.named_parameters())
-    expected = published.translate(model, grads)
-    assert expected.keys() <= own.keys() and expected
-    for name, value in expected.items():
-        assert error(own[name].grad, value) < 1e-3, name
+    check_gradients(model, grads)
 
 
 FLEXNET7 = {"no_hidden": 24, "no_blocks": 7, "block_width_factors": [1.0, 2, 1.5, 3, 2.0, 2]}
