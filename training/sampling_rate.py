@@ -33,8 +33,8 @@ def fix_kernel_sizes(model: nn.Module, task: Task) -> None:
     """Show a network an input of the task's size: the first one fixes its kernels' sizes."""
     was_training = model.training
     model.eval()
-    device = next(model.parameters()).device
-    model(torch.zeros(1, task.in_channels, *task.size, device=device))
+    like = next(model.parameters())
+    model(like.new_zeros(1, task.in_channels, *task.size))
     model.train(was_training)
 
 
