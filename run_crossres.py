@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import time
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from cfg.cli import Job, program
 from models import build_model
-from training import checkpoints, crossres, crossres_report, figures, pretrained, report, runtime
+from training import (
+    checkpoints,
+    crossres,
+    crossres_report,
+    distributed,
+    figures,
+    pretrained,
+    report,
+    runtime,
+)
 from training.crossres import CrossRes
+from training.sync_batchnorm import synchronize_batchnorm
 from training.validate import prepare, validate, validate_task
 from training.wandb_log import WandbLog
 
@@ -32,21 +42,28 @@ def main(cfg: DictConfig, job: Job) -> None:
     weights = None if saved else pretrained.find(cfg, job.folder)
     if weights is not None:
         pretrained.load(model, weights, cfg.pretrained_strict)
+    if cfg.train.sync_batchnorm:
+        model = synchronize_batchnorm(model)
     model = runtime.place(model, device, cfg.train.channels_last)
+    distributed.share_weights(model)
+    runtime.seed_process(cfg.seed)
 
-    OmegaConf.save(cfg, job.folder / "config.yaml")
+    report.write_config(job.folder, cfg)
     run_id = saved["log"]["wandb_id"] if saved else None
     wandb = WandbLog(cfg, checkpoints.plain(cfg), job.folder, run_id)
     try:
         run = CrossRes(cfg, task, model, job.folder, wandb, saved)
         run.source()
-        crossres_report.save_spectra(model, job.folder / crossres_report.SPECTRA)
+        if distributed.is_main():
+            crossres_report.save_spectra(model, job.folder / crossres_report.SPECTRA)
         run.as_is()
         run.fine_tuned()
         seconds = time.perf_counter() - started
         values = crossres_report.result(cfg, task, model, run.results, seconds, device)
         report.write(job.folder / report.RESULT, values)
-        figures.save_kernels(model, job.folder / "kernels.png", f"{cfg.net.type} on {task.name}")
+        if distributed.is_main():
+            title = f"{cfg.net.type} on {task.name}"
+            figures.save_kernels(model, job.folder / "kernels.png", title)
         wandb.summarize(crossres_report.figures_of(values))
         for picture in ("kernels", "spectra"):
             wandb.image(picture, job.folder / f"{picture}.png")

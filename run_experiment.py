@@ -7,25 +7,28 @@ import time
 
 import torch
 import torchinfo
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from torch import nn
 
 from cfg.cli import Job, program
 from datasets import build_loaders, describe
 from models import build_model
-from training import checkpoints, figures, pretrained, records, report, runtime
+from training import checkpoints, distributed, figures, pretrained, records, report, runtime
 from training.evaluation import evaluate
 from training.loop import fit
 from training.sampling_rate import at_test_rate
+from training.sync_batchnorm import synchronize_batchnorm
 from training.validate import prepare, validate, validate_task
 from training.wandb_log import WandbLog
 
 
 @program
-def main(cfg: DictConfig, job: Job) -> None:
+def main(cfg: DictConfig, job: Job) -> float | None:
     """Train a network on a data set, keep the best epoch, and test it."""
     started = time.perf_counter()
     cfg, saved = checkpoints.resume(cfg, job.folder, job.typed)
+    if saved and not cfg.train.do:
+        cfg.train.epochs = saved["progress"]["epoch"]  # test what there is
     cfg = prepare(cfg)
     validate(cfg)
     task = describe(cfg)
@@ -40,10 +43,17 @@ def main(cfg: DictConfig, job: Job) -> None:
     weights = None if saved else pretrained.find(cfg, job.folder)
     if weights is not None:
         data_state = pretrained.load(model, weights, cfg.pretrained_strict)
-    task, loaders = build_loaders(cfg, device, state=data_state)
+    with distributed.first_on_machine():
+        task, loaders = build_loaders(
+            cfg, device, distributed.rank(), distributed.world_size(), data_state
+        )
+    if cfg.train.sync_batchnorm:
+        model = synchronize_batchnorm(model)
     model = runtime.place(model, device, cfg.train.channels_last and task.dim == 2)
+    distributed.share_weights(model)
+    runtime.seed_process(cfg.seed)
 
-    OmegaConf.save(cfg, job.folder / "config.yaml")
+    report.write_config(job.folder, cfg)
     wandb = WandbLog(
         cfg, checkpoints.plain(cfg), job.folder, saved["log"]["wandb_id"] if saved else None
     )
@@ -54,7 +64,7 @@ def main(cfg: DictConfig, job: Job) -> None:
             tested = at_test_rate(model, task, cfg)
             before = evaluate(tested, loaders.test, task, **test_settings)
             print(f"before training: {records.results_text('test', before)}")
-        if cfg.train.do:
+        if cfg.train.do or saved:
             log = records.EpochLog(cfg, job.folder, wandb)
             progress = fit(model, loaders, task, cfg, job.folder, log, saved)
         test = evaluate(at_test_rate(model, task, cfg), loaders.test, task, **test_settings)
@@ -62,7 +72,8 @@ def main(cfg: DictConfig, job: Job) -> None:
         values = report.result(cfg, task, model, test, progress, seconds, device, before)
         report.write(job.folder / report.RESULT, values)
         picture = job.folder / "kernels.png"
-        figures.save_kernels(model, picture, f"{cfg.net.type} on {task.name}")
+        if distributed.is_main():
+            figures.save_kernels(model, picture, f"{cfg.net.type} on {task.name}")
         wandb.summarize({f"test/{name}": value for name, value in test.items()})
         wandb.image("kernels", picture)
     except BaseException:
@@ -70,6 +81,7 @@ def main(cfg: DictConfig, job: Job) -> None:
         raise
     wandb.finish()
     print(report.table(values, model, job.folder))
+    return progress.best if progress else None
 
 
 def print_summary(model: nn.Module, shape: list[int], depth: int) -> None:

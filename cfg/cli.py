@@ -21,7 +21,10 @@ from omegaconf.errors import OmegaConfBaseException
 from cfg.mistakes import known_flags, preset_names, sentence, unknown_flag
 from cfg.schema import Config
 from ckconv.errors import UsageError
+from training import distributed
 from training.checkpoints import LAST, NO_RESUME, OWN_FOLDER
+from training.interruption import EXIT_CODE, Interrupted
+from training.report import forget_failure, write_failure
 
 CONFIG_FOLDER = Path(__file__).resolve().parent
 
@@ -50,14 +53,15 @@ def compose(overrides: Sequence[str] = ()) -> DictConfig:
 def run_folder(resume: str, fresh: str) -> str:
     """The folder that a run writes to: a fresh one, or the one that `train.resume` names.
 
-    `train.resume=True` names the newest folder beside the fresh one. Raises `UsageError` where
-    the named folder does not exist.
+    `train.resume=True` names the newest folder beside the fresh one. It is the same in all
+    processes of a run. Raises `UsageError` where the named folder does not exist.
     """
+    fresh = distributed.agreed(fresh)
     if resume in NO_RESUME or resume == "auto":
         return fresh
     if resume in OWN_FOLDER:
         runs = sorted(path for path in Path(fresh).parents[1].glob("*/*") if path.is_dir())
-        return str(runs[-1]) if runs else fresh
+        return distributed.agreed(str(runs[-1]) if runs else fresh)
     if not Path(resume).is_dir():
         raise UsageError(
             f"train.resume={resume}: there is no such folder; give a run folder, or auto"
@@ -83,25 +87,32 @@ def check_flags(cfg: DictConfig) -> DictConfig:
     return cfg
 
 
-def program(run: Callable[[DictConfig, Job], None]) -> Callable[[], None]:
+def program(run: Callable[[DictConfig, Job], float | None]) -> Callable[[], None]:
     """Turn `run(cfg, job)` into a command-line program.
 
     The config is composed from `cfg/`, a preset and the command line, and checked. Every mistake
     of the user ends with one sentence on stderr and exit status 1; a fault of the program shows
-    its stack trace.
+    its stack trace. What `run` returns is what a search in a sweep looks at.
     """
 
-    def start(cfg: DictConfig) -> None:
+    def start(cfg: DictConfig) -> float | None:
         hydra_cfg = HydraConfig.get()
         folder = Path(hydra_cfg.runtime.output_dir)
-        typed = tuple(override.split("=")[0].lstrip("+") for override in hydra_cfg.overrides.task)
+        overrides = list(hydra_cfg.overrides.task)
+        typed = tuple(override.split("=")[0].lstrip("+") for override in overrides)
+        if hydra_cfg.mode == RunMode.MULTIRUN:
+            sys.argv = [f"{hydra_cfg.job.name}.py", *overrides]  # repeats this run of the sweep
         try:
-            run(check_flags(cfg), Job(folder, typed))
+            forget_failure(folder)
+            return run(check_flags(cfg), Job(folder, typed))
         except KeyboardInterrupt:
             goes_on = f"; train.resume={folder} continues it" if (folder / LAST).exists() else ""
             _fail(f"interrupted{goes_on}", status=130)
+        except Interrupted as stop:
+            _fail(f"stopped by {stop.signal_name}; train.resume={folder} continues it", EXIT_CODE)
         except Exception as error:
             message = sentence(error)
+            write_failure(folder, message or repr(error))
             if message is None or hydra_cfg.mode == RunMode.MULTIRUN:
                 raise
             _fail(message)
@@ -109,6 +120,7 @@ def program(run: Callable[[DictConfig, Job], None]) -> Callable[[], None]:
     @functools.wraps(run)
     def main() -> None:
         arguments = sys.argv[1:]
+        distributed.setup()
         if {"-h", "--help"} & set(arguments):
             print(help_text(Path(sys.argv[0]).name, run.__doc__ or ""))
             return
@@ -118,9 +130,15 @@ def program(run: Callable[[DictConfig, Job], None]) -> Callable[[], None]:
             parser = get_args_parser()
             parser.error = _unknown_option
             parser.parse_args(arguments)
+            if distributed.world_size() > 1 and {"-m", "--multirun"} & set(arguments):
+                raise UsageError(
+                    "--multirun: torchrun trains one network in several processes; start a "
+                    "torchrun for every value, or leave torchrun out"
+                )
             hydra.main(version_base="1.3", config_path=str(CONFIG_FOLDER), config_name="config")(
                 functools.wraps(run)(start)
             )()
+            distributed.shutdown()
         except KeyboardInterrupt:
             _fail("interrupted", status=130)
         except Exception as error:
@@ -177,5 +195,6 @@ def _unknown_option(message: str) -> typing.NoReturn:
 
 def _fail(message: str, status: int = 1) -> typing.NoReturn:
     sys.stdout.flush()
-    print(f"error: {message}", file=sys.stderr, flush=True)
+    if distributed.is_first_to_speak():
+        print(f"error: {message}", file=sys.stderr, flush=True)
     sys.exit(status)

@@ -14,6 +14,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from ckconv.errors import UsageError
+from training import distributed
 
 LAST, BEST = "last.pt", "best.pt"
 FORMAT = "flexconv checkpoint 1"
@@ -42,7 +43,12 @@ FREE = (
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file under a temporary name and rename it, so that it is never seen half written."""
+    """Write a file under a temporary name and rename it, so that it is never seen half written.
+
+    Of several processes that train together, the first one alone writes.
+    """
+    if not distributed.is_main():
+        return
     temporary = path.with_name(path.name + ".part")
     with open(temporary, "wb") as file:
         file.write(data)
@@ -158,15 +164,15 @@ def plain(cfg: Any) -> dict[str, Any]:
 
 
 def random_state() -> dict[str, Any]:
-    """The state of torch's random generators."""
+    """The state of this process's random generators: torch's, on the CPU and on its own GPU."""
     state = {"cpu": torch.get_rng_state()}
     if torch.cuda.is_available():
-        state["cuda"] = torch.cuda.get_rng_state_all()
+        state["cuda"] = torch.cuda.get_rng_state()
     return state
 
 
 def set_random_state(state: dict[str, Any]) -> None:
     """Continue torch's random generators from where `random_state` found them."""
     torch.set_rng_state(state["cpu"])
-    if "cuda" in state and len(state["cuda"]) == torch.cuda.device_count():
-        torch.cuda.set_rng_state_all(state["cuda"])
+    if "cuda" in state and torch.cuda.is_available():
+        torch.cuda.set_rng_state(state["cuda"])

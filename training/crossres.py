@@ -12,15 +12,15 @@ import json
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from ckconv.errors import UsageError
 from datasets import build_loaders, describe
 from datasets.imagenet import IMAGENET_K, imagenet_of
 from datasets.resample import target_size
-from datasets.task import Task
+from datasets.task import Loaders, Task
 from models import set_resolution
-from training import checkpoints, records, runtime
+from training import checkpoints, distributed, records, runtime
 from training.evaluation import evaluate
 from training.layers import generated_layers
 from training.loop import fit
@@ -144,7 +144,7 @@ class CrossRes:
         cfg, resolution = self.cfg, self.cfg.cross_res.source_res
         stage = at(cfg, resolution, cfg.train.epochs)
         state = self.saved["data"] if self.saved else None
-        _, loaders = build_loaders(stage, self.device, state=state)
+        loaders = self._loaders(stage, state)
         progress = None
         if cfg.train.do:
             print(f"training at {resolution}\u00d7{resolution}")
@@ -169,7 +169,7 @@ class CrossRes:
         resolutions = self.cfg.cross_res
         set_resolution(self.model, resolutions.target_res / resolutions.source_res)
         stage = at(self.cfg, resolutions.target_res, resolutions.finetune_epochs)
-        _, self.target_loaders = build_loaders(stage, self.device)
+        self.target_loaders = self._loaders(stage)
         self._finish(AS_IS, self.target_loaders.test, None)
 
     def fine_tuned(self) -> None:
@@ -186,11 +186,18 @@ class CrossRes:
         runtime.seed_everything(
             cfg.seed, cfg.deterministic
         )  # the same wherever the run was stopped
+        runtime.seed_process(cfg.seed)
         stage = at(cfg, resolution, epochs)
         wandb = _StageLog(self.wandb, FINE_TUNING, self.results[SOURCE]["epochs"])
         log = records.EpochLog(stage, folder, wandb)
         progress = fit(self.model, self.target_loaders, self.task, stage, folder, log, saved)
         self._finish(FINE_TUNED, self.target_loaders.test, progress)
+
+    def _loaders(self, cfg: Any, state: dict[str, Tensor] | None = None) -> Loaders:
+        """This process's part of the data."""
+        with distributed.first_on_machine():
+            rank, processes = distributed.rank(), distributed.world_size()
+            return build_loaders(cfg, self.device, rank, processes, state)[1]
 
     def _finish(self, name: str, test: Any, progress: Progress | None) -> None:
         """Test, unless it was done before the run was stopped, and record the stage."""
@@ -214,6 +221,8 @@ class CrossRes:
     def _forget_later_stages(self) -> None:
         """Remove what an earlier run left in this folder after its first training."""
         self.results = {}
+        if not distributed.is_main():
+            return
         for path in (STAGES, *(f"{FINE_TUNING}/{x}" for x in (checkpoints.LAST, checkpoints.BEST))):
             (self.folder / path).unlink(missing_ok=True)
 

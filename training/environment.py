@@ -12,6 +12,8 @@ from typing import Any
 
 import torch
 
+from training.distributed import local_world_size, world_size
+
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("torch", "torchvision", "numpy", "scipy", "hydra-core", "omegaconf")
 
@@ -19,15 +21,23 @@ PACKAGES = ("torch", "torchvision", "numpy", "scipy", "hydra-core", "omegaconf")
 def environment(device: torch.device) -> dict[str, Any]:
     """Command line, commit, package versions and device of this process."""
     return {
-        "command": shlex.join(["python", *sys.argv]),
+        "command": shlex.join([*_launcher(), *sys.argv]),
         "commit": _git("rev-parse", "HEAD"),
         "dirty": bool(_git("status", "--porcelain", "--untracked-files=no")),
         "python": platform.python_version(),
         "packages": {name: _version(name) for name in PACKAGES},
         "platform": platform.platform(),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        "processes": world_size(),
         "threads": torch.get_num_threads(),
     }
+
+
+def _launcher() -> list[str]:
+    if world_size() == 1:
+        return ["python"]
+    nodes = world_size() // local_world_size()
+    return ["torchrun", f"--nnodes={nodes}", f"--nproc_per_node={local_world_size()}"]
 
 
 def _git(*arguments: str) -> str | None:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ckconv.nn import kept_kernels
+from training.distributed import sum_over_ranks
 from training.losses import right_answers, task_loss
 from training.runtime import autocast
 
@@ -16,11 +17,15 @@ if TYPE_CHECKING:
 
 
 class Totals:
-    """Running sums of a task's loss and metric, kept on the device and read once at the end."""
+    """Running sums of a task's loss and metric, kept on the device and read once at the end.
 
-    def __init__(self, task: Task, top5: bool = False) -> None:
+    `earlier` are the sums over all processes that `whole` gave before a run was stopped.
+    """
+
+    def __init__(self, task: Task, top5: bool = False, earlier: list[float] | None = None) -> None:
         self.task, self.top5 = task, top5
         self.sums: Tensor | None = None  # loss, right, right among five, targets
+        self.earlier = earlier or [0.0] * 4
 
     @torch.no_grad()
     def add(self, output: Tensor, target: Tensor, loss: Tensor) -> None:
@@ -34,11 +39,19 @@ class Totals:
         sums = torch.cat([sums, sums.new_tensor([count])])  # (4,)
         self.sums = sums if self.sums is None else self.sums + sums
 
+    def whole(self) -> list[float]:
+        """The sums over all processes: every process must ask."""
+        own = torch.zeros(4, dtype=torch.float64) if self.sums is None else self.sums.cpu()
+        return [a + b for a, b in zip(self.earlier, sum_over_ranks(own).tolist())]
+
     def results(self) -> dict[str, float]:
-        """`loss` and `accuracy` (and `top5`, fractions of one) or `mse`, and how many `targets`."""
-        if self.sums is None:
+        """`loss` and `accuracy` (and `top5`, fractions of one) or `mse`, and how many `targets`.
+
+        Over all processes, as `whole`; empty where nothing was counted.
+        """
+        loss, right, right5, count = self.whole()
+        if not count:
             return {}
-        loss, right, right5, count = self.sums.tolist()
         results = {"loss": loss / count}
         if self.task.metric == "accuracy":
             results["accuracy"] = right / count

@@ -16,11 +16,13 @@ from tqdm import tqdm
 
 from ckconv.errors import UsageError
 from datasets.task import Loader, Loaders, Task
-from training import checkpoints
+from training import checkpoints, distributed
 from training.evaluation import Totals, evaluate
+from training.interruption import Interruption
 from training.losses import regularization, task_loss
 from training.records import EpochLog
 from training.runtime import autocast
+from training.sampling_rate import at_test_rate
 from training.state import Progress, Training
 
 FINITE_CHECK_EVERY = 20  # steps between two looks at the loss on a GPU, each of which waits for it
@@ -43,45 +45,60 @@ def fit(
     of a run that is continued. Writes `last.pt` after every epoch, with `save_start` also before
     the first one, and `best.pt` after a best one.
 
-    Raises `UsageError` where the loss is no longer a number; the last checkpoint stays.
+    Raises `UsageError` where the loss is no longer a number; the last checkpoint stays. Raises
+    `Interrupted` on SIGTERM, SIGUSR1 or SIGUSR2, with the state after the last step in `last.pt`.
     """
     judged = judged_split(loaders, cfg.train)
     training = Training(model, task, cfg, epoch_steps(loaders.train, cfg.train))
     if saved is not None:
         training.load(saved)
+        log.resume(training.progress)
     progress, schedule = training.progress, training.schedule
     extra = {"data": loaders.state, "config": checkpoints.plain(cfg), "log": log.state()}
-    settings = {"precision": cfg.train.precision, "top5": cfg.train.report_top5_acc}
 
     if save_start and saved is None:
         training.save(folder, extra)
-    while progress.epoch < cfg.train.epochs and not progress.is_stuck(cfg.train.early_stop):
-        started = time.perf_counter()
-        row = {"epoch": progress.epoch + 1, "lr": schedule.learning_rate}
-        row |= named("train", train_epoch(training, loaders.train, task, cfg))
-        results = evaluate(training.tested_model, judged, task, **settings) if judged else {}
-        row |= named(cfg.train.select_on, results)
-        schedule.end_epoch(results.get(task.metric))
-        row["seconds"] = round(time.perf_counter() - started, 3)
-        progress.end_epoch(row, results, task)
-        training.save(folder, extra)
-        log.epoch(progress, training.tested_model)
+    with Interruption(lambda: training.save(folder, extra), folder) as interruption:
+        while progress.epoch < cfg.train.epochs and not progress.is_stuck(cfg.train.early_stop):
+            started = time.perf_counter() - progress.part.get("seconds", 0.0)
+            row = train_epoch(training, loaders.train, task, cfg, interruption, started)
+            results = judge(training, judged, task, cfg)
+            row |= named(cfg.train.select_on, results)
+            schedule.end_epoch(results.get(task.metric))
+            row["seconds"] = round(time.perf_counter() - started, 3)
+            progress.end_epoch(row, results, task)
+            training.save(folder, extra)
+            log.epoch(progress, training.tested_model)
 
     training.load_tested_weights(folder)
     return progress
 
 
-def train_epoch(training: Training, loader: Loader, task: Task, cfg: Any) -> dict[str, float]:
-    """One pass over the training samples; returns its results."""
+def train_epoch(
+    training: Training,
+    loader: Loader,
+    task: Task,
+    cfg: Any,
+    interruption: Interruption,
+    started: float,
+) -> dict[str, float]:
+    """One pass over the training samples, or what is left of one; returns the whole pass's row."""
     epoch, steps = training.progress.epoch, epoch_steps(loader, cfg.train)
-    totals = Totals(task, cfg.train.report_top5_acc)
-    batches = islice(loader.batches(epoch), steps)
+    part = training.progress.part or {"steps": 0, "lr": training.schedule.learning_rate}
+    totals = Totals(task, cfg.train.report_top5_acc, part.get("sums"))
+    batches = islice(loader.batches(epoch, part["steps"]), steps - part["steps"])
     training.model.train()
-    for step, (inputs, target) in enumerate(progress_bar(batches, steps, epoch, cfg), start=1):
+    bar = progress_bar(batches, steps, epoch, cfg, part["steps"])
+    for step, (inputs, target) in enumerate(bar, start=part["steps"] + 1):
         loss = train_step(training, inputs, target, task, cfg, totals)
         if not loss.is_cuda or step % FINITE_CHECK_EVERY == 0 or step == steps:
-            check_finite(loss.item(), step, epoch, cfg.train.lr)
-    return totals.results()
+            check_finite(distributed.mean_over_ranks(loss).item(), step, epoch, cfg.train.lr)
+        if interruption.is_asked():
+            done = {"steps": step, "sums": totals.whole(), "seconds": time.perf_counter() - started}
+            training.progress.part = part | done
+            interruption.obey()
+    training.progress.part = {}
+    return {"epoch": epoch + 1, "lr": part["lr"], **named("train", totals.results())}
 
 
 def train_step(
@@ -109,6 +126,7 @@ def train_step(
             loss = loss if penalty is None else loss + penalty
         loss.backward()
         whole_loss += loss.detach()
+    distributed.average_gradients(model)
     if cfg.train.grad_clip:
         nn.utils.clip_grad_norm_(model.parameters(), cfg.train.grad_clip)
     training.step()
@@ -130,6 +148,16 @@ def judged_split(loaders: Loaders, cfg: Any) -> Loader | None:
     return judged
 
 
+def judge(training: Training, judged: Loader | None, task: Task, cfg: Any) -> dict[str, float]:
+    """The results that epochs are chosen by, empty where no samples are held out."""
+    if judged is None:
+        return {}
+    model = training.tested_model
+    if cfg.train.select_on == "test":
+        model = at_test_rate(model, task, cfg)
+    return evaluate(model, judged, task, cfg.train.precision, cfg.train.report_top5_acc)
+
+
 def epoch_steps(loader: Loader, cfg: Any) -> int:
     """Optimizer steps in an epoch."""
     return min(len(loader), cfg.max_batches) if cfg.max_batches else len(loader)
@@ -149,12 +177,13 @@ def named(split: str, results: dict[str, float]) -> dict[str, float]:
     return {f"{split}_{name}": value for name, value in results.items() if name != "targets"}
 
 
-def progress_bar(batches: Iterator, steps: int, epoch: int, cfg: Any) -> Iterator:
-    """The batches, with a bar on a terminal and without one elsewhere."""
+def progress_bar(batches: Iterator, steps: int, epoch: int, cfg: Any, done: int) -> Iterator:
+    """The batches after the `done` ones, with a bar on a terminal and without one elsewhere."""
     return tqdm(
         batches,
         desc=f"epoch {epoch + 1}/{cfg.train.epochs}",
         total=steps,
+        initial=done,
         leave=False,
-        disable=not sys.stderr.isatty(),
+        disable=not sys.stderr.isatty() or not distributed.is_main(),
     )

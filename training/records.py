@@ -30,6 +30,11 @@ class EpochLog:
         """What a continued run's log needs to know."""
         return {"wandb_id": self.wandb.run_id}
 
+    def resume(self, progress: Progress) -> None:
+        """Bring the records of a continued run to where its checkpoint was written."""
+        write_csv(self.folder / METRICS, progress.history)
+        print(f"resumed after epoch {progress.epoch} of {self.epochs}", flush=True)
+
     def epoch(self, progress: Progress, model: nn.Module) -> None:
         """Record the epoch that has just ended."""
         row = progress.history[-1]

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from omegaconf import OmegaConf
 from torch import nn
 
 from datasets.task import Task
-from training import checkpoints
+from training import checkpoints, distributed
 from training.environment import environment
 from training.layers import count_parameters, fixed_sizes, generated_layers, size_text
 from training.records import result_text
@@ -18,6 +19,8 @@ from training.sampling_rate import describe_rates
 from training.state import Progress
 
 RESULT = "result.json"
+CONFIG = "config.yaml"
+FAILURE = "failure.txt"  # why a run ended early
 
 
 def result(
@@ -59,6 +62,23 @@ def selected_on(cfg: Any, progress: Progress | None) -> str | None:
 def write(path: Path, values: dict[str, Any]) -> None:
     """Write a JSON file atomically."""
     checkpoints.write_atomically(path, (json.dumps(values, indent=2) + "\n").encode())
+
+
+def write_failure(folder: Path, message: str) -> None:
+    """Leave in the folder of a run that had begun the reason why it did not finish."""
+    if (folder / CONFIG).exists():
+        checkpoints.write_atomically(folder / FAILURE, (message + "\n").encode())
+
+
+def forget_failure(folder: Path) -> None:
+    """Remove what an earlier run in this folder left by `write_failure`."""
+    if distributed.is_main():
+        (folder / FAILURE).unlink(missing_ok=True)
+
+
+def write_config(folder: Path, cfg: Any) -> None:
+    """Write the composed config."""
+    checkpoints.write_atomically(folder / CONFIG, OmegaConf.to_yaml(cfg).encode())
 
 
 def table(values: dict[str, Any], model: nn.Module, folder: Path) -> str:

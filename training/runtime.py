@@ -9,6 +9,9 @@ from contextlib import AbstractContextManager
 import numpy as np
 import torch
 
+from ckconv.errors import UsageError
+from training import distributed
+
 
 def choose_device(name: str) -> torch.device:
     """The device for `auto`, `cuda` or `cpu`; CUDA that is not there becomes the CPU, with a line
@@ -18,6 +21,11 @@ def choose_device(name: str) -> torch.device:
     if not torch.cuda.is_available():
         print("device=cuda: no CUDA device here; running on the CPU")
         return torch.device("cpu")
+    if distributed.local_world_size() > torch.cuda.device_count():
+        raise UsageError(
+            f"--nproc_per_node={distributed.local_world_size()}: every process needs a GPU of its "
+            f"own and there are {torch.cuda.device_count()}; start fewer, or use device=cpu"
+        )
     return torch.device("cuda", torch.cuda.current_device())
 
 
@@ -35,6 +43,12 @@ def seed_everything(seed: int, deterministic: bool = False) -> None:
     torch.backends.cudnn.benchmark = not deterministic
     if deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+
+
+def seed_process(seed: int) -> None:
+    """Let every process drop out other units; to be called once all have the same weights."""
+    if distributed.rank():
+        torch.manual_seed((seed + 0x9E3779B1 * distributed.rank()) % 2**63)
 
 
 def allow_tf32(allowed: bool) -> None:

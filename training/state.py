@@ -12,7 +12,7 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from datasets.task import Task
-from training import checkpoints
+from training import checkpoints, distributed
 from training.optimizer import build_optimizer
 from training.schedule import Schedule
 
@@ -27,6 +27,7 @@ class Progress:
     best_loss: float = math.inf  # its loss, which decides between equal results
     seconds: float = 0.0  # spent in epochs
     history: list[dict[str, float]] = field(default_factory=list)  # a row per epoch
+    part: dict[str, Any] = field(default_factory=dict)  # of an epoch in which the run was stopped
 
     @property
     def is_best(self) -> bool:
@@ -80,9 +81,9 @@ class Training:
             self.averaged.update_parameters(self.model)
 
     def save(self, folder: Path, extra: dict[str, Any]) -> None:
-        """Write `best.pt` if the last epoch is the best, then `last.pt`."""
+        """Write `best.pt` if the last epoch is the best, then `last.pt`; every process must ask."""
         progress = {"progress": asdict(self.progress)}
-        if self.progress.is_best:
+        if self.progress.is_best and not self.progress.part:
             best = {"model": self.tested_model.state_dict()}
             checkpoints.save(folder / checkpoints.BEST, best | progress | extra)
         last = {
@@ -90,9 +91,10 @@ class Training:
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),
             "averaged": self.averaged.state_dict() if self.averaged else None,
-            "random": checkpoints.random_state(),
+            "random": distributed.gathered(checkpoints.random_state()),
         }
         checkpoints.save(folder / checkpoints.LAST, last | progress | extra)
+        distributed.barrier()  # nobody reads them, or leaves, before they are written
 
     def load(self, saved: dict[str, Any]) -> None:
         """Go on from the content of a `last.pt`."""
@@ -102,7 +104,8 @@ class Training:
         if self.averaged:
             self.averaged.load_state_dict(saved["averaged"])
         self.progress = Progress(**saved["progress"])
-        checkpoints.set_random_state(saved["random"])
+        if distributed.rank() < len(saved["random"]):
+            checkpoints.set_random_state(saved["random"][distributed.rank()])
 
     def load_tested_weights(self, folder: Path) -> None:
         """Leave in the model what is to be tested: the best epoch's weights, or the last one's."""

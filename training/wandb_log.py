@@ -10,15 +10,20 @@ from typing import Any
 from urllib.parse import urlparse
 
 from ckconv.errors import UsageError
+from training import distributed
 
 INIT_TIMEOUT = 30  # seconds for the server to answer before logging goes on offline
 
 
 class WandbLog:
-    """A W&B run, or nothing at all with `debug=True`. Never asks and never stops a run."""
+    """A W&B run, or nothing at all with `debug=True`. Never asks and never stops a run.
+
+    Of several processes that train together, the first one alone has a run.
+    """
 
     def __init__(self, cfg: Any, config: dict[str, Any], folder: Path, run_id: str | None = None):
-        self.run = None if cfg.debug else _start(cfg.wandb, config, folder, run_id)
+        silent = cfg.debug or not distributed.is_main()
+        self.run = None if silent else _start(cfg.wandb, config, folder, run_id)
 
     @property
     def run_id(self) -> str | None:

@@ -226,7 +226,7 @@ def test_a_resumed_run_ends_with_the_unbroken_runs_weights(tmp_path, flags, kill
     assert same(weights(resumed), weights(whole))
     ends = [checkpoints.read(tmp_path / kind / "last.pt") for kind in ("whole", "broken")]
     assert same(ends[0]["model"], ends[1]["model"])
-    assert torch.equal(ends[0]["random"]["cpu"], ends[1]["random"]["cpu"])
+    assert torch.equal(ends[0]["random"][0]["cpu"], ends[1]["random"][0]["cpu"])
     for one, other in zip(whole_progress.history, progress.history, strict=True):
         assert {**one, "seconds": 0} == {**other, "seconds": 0}
 

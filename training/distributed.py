@@ -1,0 +1,202 @@
+"""Several processes that train one network together, as PyTorch's launcher `torchrun` starts them.
+
+Every process has its share of each batch; gradients and results are summed over the processes,
+and process 0 alone writes and prints. Without `torchrun` all of this does nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.distributed.rendezvous import rendezvous
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from ckconv.errors import UsageError
+
+TIMEOUT = timedelta(minutes=10)  # for the others to reach the same step
+PREPARATION_TIMEOUT = timedelta(hours=12)  # for one of them to fetch and decode a data set
+
+_store: dist.Store | None = None  # where processes leave notes for each other
+_preparation: dist.ProcessGroup | None = None
+
+
+class LostProcessError(UsageError):
+    """Another process of the run has ended or no longer answers."""
+
+
+def setup() -> None:
+    """Join the processes that the environment names, if this one was started by `torchrun`.
+
+    NCCL carries what is on GPUs, Gloo what is on CPUs. Every process computes on the GPU of its
+    local number, and only process 0 prints.
+    """
+    global _store, _preparation
+    if "TORCHELASTIC_RUN_ID" not in os.environ or dist.is_initialized():
+        return
+    backend = "gloo"
+    if torch.cuda.is_available() and local_world_size() <= torch.cuda.device_count():
+        torch.cuda.set_device(local_rank())
+        backend = "cpu:gloo,cuda:nccl"
+    _store, rank, size = next(iter(rendezvous("env://", timeout=TIMEOUT)))
+    dist.init_process_group(backend, store=_store, rank=rank, world_size=size, timeout=TIMEOUT)
+    _preparation = dist.new_group(backend="gloo", timeout=PREPARATION_TIMEOUT)
+    if rank:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115, kept open until the process ends
+
+
+def shutdown() -> None:
+    """Leave the other processes, at the end of a run that went well."""
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+
+def rank() -> int:
+    """The number of this process."""
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def world_size() -> int:
+    """The number of processes."""
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def is_main() -> bool:
+    """Whether this process writes the run's files and shows its progress."""
+    return rank() == 0
+
+
+def local_rank() -> int:
+    """The number of this process on its machine."""
+    return int(os.environ.get("LOCAL_RANK", 0))
+
+
+def local_world_size() -> int:
+    """The number of processes on this machine."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+
+
+def is_first_to_speak() -> bool:
+    """Whether no other process has said why the run ends: one message for all of them."""
+    if world_size() == 1:
+        return True
+    try:
+        return _store.add("has_spoken", 1) == 1
+    except RuntimeError:  # the store went with the process that kept it
+        return False
+
+
+@contextmanager
+def _together() -> Iterator[None]:
+    """Around an exchange between the processes: raises `LostProcessError` where one is missing."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise LostProcessError(
+            "another process of this run has ended or does not answer, and this one stops too; "
+            "with train.resume the run goes on from its last checkpoint"
+        ) from error
+
+
+def sum_over_ranks(values: Tensor) -> Tensor:
+    """The sum of a tensor over all processes; the tensor itself is left as it is."""
+    if world_size() == 1:
+        return values
+    with _together():
+        values = values.clone()
+        dist.all_reduce(values)
+        return values
+
+
+def mean_over_ranks(values: Tensor) -> Tensor:
+    """The mean of a tensor over all processes."""
+    return sum_over_ranks(values) / world_size() if world_size() > 1 else values
+
+
+def any_rank(condition: bool) -> bool:
+    """Whether a condition holds in any process."""
+    if world_size() == 1:
+        return condition
+    return bool(sum_over_ranks(torch.tensor(int(condition))))  # on the CPU: no GPU is waited for
+
+
+def agreed(value: Any) -> Any:
+    """Process 0's value of something that each process found for itself."""
+    if world_size() == 1:
+        return value
+    values = [value]
+    with _together():
+        dist.broadcast_object_list(values, src=0, device=torch.device("cpu"))
+    return values[0]
+
+
+def gathered(value: Any) -> list[Any]:
+    """Every process's value, in their order."""
+    if world_size() == 1:
+        return [value]
+    values = [None] * world_size()
+    with _together():
+        dist.all_gather_object(values, value, group=_preparation)
+    return values
+
+
+def barrier() -> None:
+    """Wait until all processes are here, for as long as preparing a data set may take."""
+    if world_size() > 1:
+        with _together():
+            dist.barrier(group=_preparation)
+
+
+@contextmanager
+def first_on_machine() -> Iterator[None]:
+    """Let one process of each machine go first, so that it fetches what all of them read."""
+    if local_rank():
+        barrier()
+    yield
+    if not local_rank():
+        barrier()
+
+
+@torch.no_grad()
+def average_gradients(model: nn.Module) -> None:
+    """Replace gradients by their means over all processes, and BatchNorm's running statistics too.
+
+    Each process has a batch's mean loss over equally many samples, so that these are the gradients
+    of the whole batch. The statistics stay the same everywhere: any process can be saved or tested.
+    """
+    if world_size() == 1:
+        return
+    _average([p.grad for p in model.parameters() if p.grad is not None])
+    _average([s for norm in model.modules() for s in _statistics(norm)])
+
+
+def _statistics(module: nn.Module) -> list[Tensor]:
+    if not isinstance(module, _BatchNorm) or module.running_mean is None:
+        return []
+    return [module.running_mean, module.running_var]
+
+
+def _average(tensors: list[Tensor]) -> None:
+    """Average tensors over all processes in one exchange."""
+    if not tensors:
+        return
+    flat = mean_over_ranks(torch.cat([tensor.flatten() for tensor in tensors]))
+    for tensor, mean in zip(tensors, flat.split([tensor.numel() for tensor in tensors])):
+        tensor.copy_(mean.view_as(tensor))
+
+
+@torch.no_grad()
+def share_weights(model: nn.Module) -> None:
+    """Give every process the weights and buffers of process 0."""
+    if world_size() == 1:
+        return
+    with _together():
+        for tensor in (*model.parameters(), *model.buffers()):
+            dist.broadcast(tensor, src=0)
