@@ -21,6 +21,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from ckconv.errors import UsageError
 
+LAUNCHED = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 TIMEOUT = timedelta(minutes=10)  # for the others to reach the same step
 PREPARATION_TIMEOUT = timedelta(hours=12)  # for one of them to fetch and decode a data set
 
@@ -33,13 +34,13 @@ class LostProcessError(UsageError):
 
 
 def setup() -> None:
-    """Join the processes that the environment names, if this one was started by `torchrun`.
+    """Join the processes that the environment names, if it does, as under `torchrun`.
 
     NCCL carries what is on GPUs, Gloo what is on CPUs. Every process computes on the GPU of its
     local number, and only process 0 prints.
     """
     global _store, _preparation
-    if "TORCHELASTIC_RUN_ID" not in os.environ or dist.is_initialized():
+    if not all(name in os.environ for name in LAUNCHED) or dist.is_initialized():
         return
     backend = "gloo"
     if torch.cuda.is_available() and local_world_size() <= torch.cuda.device_count():
