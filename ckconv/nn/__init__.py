@@ -1,9 +1,9 @@
 """Layers: CKConv, FlexConv, the Gaussian mask, N-Jet, the kernel generators."""
 
 from ckconv.nn import ck
-from ckconv.nn.conv import CKConv, FlexConv, kept_kernels
+from ckconv.nn.conv import CKConv, FlexConv
 from ckconv.nn.mask import GaussianMask
 from ckconv.nn.njet import NJet
-from ckconv.nn.together import sample_together
+from ckconv.nn.together import kept_kernels, sample_together
 
 __all__ = ["CKConv", "FlexConv", "GaussianMask", "NJet", "ck", "kept_kernels", "sample_together"]

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -314,17 +313,3 @@ class FlexConv(CKConv):
                 n = self._known_kernel_size()[axis]
                 if fresh[axis] and stop - start == 1 and n > 1:
                     mask.sigma[axis] = 2 / (n - 1)
-
-
-@contextmanager
-def kept_kernels(model: nn.Module) -> Iterator[None]:
-    """Within the block, layers in evaluation mode without gradients sample each kernel once."""
-    layers = [module for module in model.modules() if isinstance(module, CKConv)]
-    before = [layer.cache for layer in layers]
-    try:
-        for layer in layers:
-            layer.cache = True
-        yield
-    finally:
-        for layer, cache in zip(layers, before):
-            layer.cache = cache

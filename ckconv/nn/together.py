@@ -1,4 +1,4 @@
-"""Sample the kernels of all layers of a network at once.
+"""The kernels of a whole network: sampled all at once, or kept through an evaluation.
 
 A network's generators are alike and tiny: run one by one they are thousands of small launches and,
 where masks crop, one wait for the device per layer. Run together they are the launches of one
@@ -8,7 +8,8 @@ layer, and all masks are read back at once. On a CPU, where launches cost nothin
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -99,3 +100,17 @@ def _evaluate(generators: list[Generator], positions: Tensor) -> Tensor:
 
     with torch.autocast(positions.device.type, enabled=False):
         return torch.vmap(one)(stacked, positions)
+
+
+@contextmanager
+def kept_kernels(model: nn.Module) -> Iterator[None]:
+    """Within the block, layers in evaluation mode without gradients sample each kernel once."""
+    layers = [module for module in model.modules() if isinstance(module, CKConv)]
+    before = [layer.cache for layer in layers]
+    try:
+        for layer in layers:
+            layer.cache = True
+        yield
+    finally:
+        for layer, cache in zip(layers, before):
+            layer.cache = cache
