@@ -46,6 +46,9 @@ class NullLog:
     def state(self) -> dict:
         return {"wandb_id": None}
 
+    def resume(self, progress) -> None:
+        self.rows = list(progress.history)
+
     def epoch(self, progress, model) -> None:
         self.rows.append(progress.history[-1])
 
