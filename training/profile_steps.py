@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ckconv.errors import UsageError, check_choice
+from ckconv.nn import kept_kernels
 from datasets.task import Loader, Task
 from training.evaluation import Totals
 from training.loop import train_step
@@ -92,7 +93,7 @@ def make_step(
     @torch.no_grad()
     def evaluate() -> None:
         inputs, target = next(batches)
-        with autocast(inputs.device, cfg.train.precision):
+        with kept_kernels(model), autocast(inputs.device, cfg.train.precision):
             output = model(inputs)
         totals.add(output, target, task_loss(task, output, target))
 

@@ -26,12 +26,14 @@ from torch.autograd import DeviceType
 from torch.autograd.profiler_util import FunctionEvent
 from torch.profiler import ProfilerActivity, profile, record_function
 
-from ckconv.nn import CKConv, NJet
+from ckconv.nn import CKConv, NJet, together
+from models import blocks
 
 SECTIONS = ("generation", "masking", "convolution")
 REST = "the rest"
 STEP = "step"
 MARK = "layer"  # ranges are called `layer/<section>/<layer>`
+TOGETHER = "(all layers at once)"
 BACKWARD = "autograd::engine::evaluate_function: "
 PYTHON = "(between operations)"
 
@@ -123,33 +125,44 @@ def _wait(device: torch.device) -> None:
 @contextmanager
 def marked(model: nn.Module) -> Iterator[None]:
     """Within the context, the layers' work is recorded as ranges."""
+    generation, masking, convolution = SECTIONS
     with ExitStack() as stack:
+
+        def record(owner: Any, method: str, section: str, layer: str) -> None:
+            stack.enter_context(_recorded(owner, method, f"{MARK}/{section}/{layer}"))
+
+        record(blocks, "sample_together", generation, TOGETHER)
+        record(together, "_read_crops", masking, TOGETHER)
         for name, layer in model.named_modules():
-            if isinstance(layer, CKConv):
-                stack.enter_context(_recorded(layer, "sample_kernel", SECTIONS[0], name))
-                stack.enter_context(_recorded(layer, "crop", SECTIONS[1], name))
-                mask = getattr(layer, "mask", None)
-                if mask is not None:
-                    stack.enter_context(_recorded(mask, "forward", SECTIONS[1], name))
             if isinstance(layer, CKConv | NJet | nn.Conv1d | nn.Conv2d):
-                stack.enter_context(_recorded(layer, "forward", SECTIONS[2], name))
+                record(layer, "forward", convolution, name)
+            if isinstance(layer, CKConv):
+                record(layer, "last_step", convolution, name)
+                record(layer, "sample_kernel", generation, name)
+                record(layer, "prepare", generation, name)
+                record(layer, "crop", masking, name)
+            if getattr(layer, "mask", None) is not None:
+                record(layer.mask, "forward", masking, name)
         yield
 
 
 @contextmanager
-def _recorded(owner: nn.Module, method: str, section: str, layer: str) -> Iterator[None]:
-    """Record calls of one object's method under the layer's name."""
-    original, label = getattr(owner, method), f"{MARK}/{section}/{layer}"
+def _recorded(owner: Any, function: str, label: str) -> Iterator[None]:
+    """Record calls of one object's or module's function as ranges."""
+    original, is_own = getattr(owner, function), function in vars(owner)
 
     def recorded(*args: Any, **named: Any) -> Any:
         with record_function(label):
             return original(*args, **named)
 
-    setattr(owner, method, recorded)
+    setattr(owner, function, recorded)
     try:
         yield
     finally:
-        delattr(owner, method)
+        if is_own:
+            setattr(owner, function, original)
+        else:
+            delattr(owner, function)
 
 
 # ----- events -------------------------------------------------------------------------------------

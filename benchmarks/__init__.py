@@ -1,0 +1,1 @@
+"""Speed and memory, measured: `run.py`, `scaling.py`, `calibrate.py`."""

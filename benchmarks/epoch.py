@@ -1,0 +1,72 @@
+"""An epoch of training as it is: data, augmentation, penalties, optimizer."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from benchmarks.backends import Backend
+from benchmarks.measure import Settings, wait
+from benchmarks.workloads import Workload
+from datasets import build_loaders
+from datasets.task import Loader, Task
+from models import build_model
+from training import runtime
+from training.evaluation import Totals
+from training.loop import epoch_steps, train_step
+from training.state import Training
+
+
+def time_epoch(
+    workload: Workload,
+    backends: Sequence[Backend],
+    settings: Settings,
+    data: str,
+    extra: tuple[str, ...] = (),
+) -> dict[str, Any]:
+    """Seconds of the second epoch of each backend, in turn; the first one warms up.
+
+    A direct convolution is left out unless everything slow is asked for, as are ordinary
+    convolutions: they are not compared by the epoch.
+    """
+    flags = (f"dataset_params.root={data}", *extra) if data else extra
+    cfg = workload.config(settings.precision, flags)
+    seconds = {}
+    kernels = []
+    for backend in backends:
+        if backend.ordinary or (backend.is_direct and not settings.slow):
+            continue
+        runtime.seed_everything(0)
+        task, loaders = build_loaders(cfg, settings.device)
+        model = runtime.place(build_model(cfg, task), settings.device, cfg.train.channels_last)
+        training = Training(model, task, cfg, len(loaders.train))
+        with backend.active():
+            _train(training, loaders.train, task, cfg, 0)
+            wait(settings.device)
+            started = time.perf_counter()
+            _train(training, loaders.train, task, cfg, 1)
+            wait(settings.device)
+        seconds[backend.name] = time.perf_counter() - started
+        kernels = sorted({tuple(m.cropped_size()) for m in model.modules() if hasattr(m, "extent")})
+        del model, training
+        if settings.device.type == "cuda":
+            torch.cuda.empty_cache()
+    return {
+        "workload": workload.name,
+        "precision": settings.precision,
+        "kernels": kernels,
+        "seconds": seconds,
+    }
+
+
+def _train(training: Training, loader: Loader, task: Task, cfg: Any, epoch: int) -> dict:
+    training.model.train()
+    totals = Totals(task)
+    batches = itertools.islice(loader.batches(epoch), epoch_steps(loader, cfg.train))
+    for inputs, target in batches:
+        train_step(training, inputs, target, task, cfg, totals)
+    return totals.results()
