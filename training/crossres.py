@@ -183,9 +183,8 @@ class CrossRes:
         folder.mkdir(exist_ok=True)
         last = folder / checkpoints.LAST
         saved = checkpoints.read(last) if last.exists() else None
-        runtime.seed_everything(
-            cfg.seed, cfg.deterministic
-        )  # the same wherever the run was stopped
+        # Fine-tuning starts from the same random numbers wherever the run was stopped before.
+        runtime.seed_everything(cfg.seed, cfg.deterministic)
         runtime.seed_process(cfg.seed)
         stage = at(cfg, resolution, epochs)
         wandb = _StageLog(self.wandb, FINE_TUNING, self.results[SOURCE]["epochs"])
