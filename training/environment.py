@@ -21,7 +21,7 @@ PACKAGES = ("torch", "torchvision", "numpy", "scipy", "hydra-core", "omegaconf")
 def environment(device: torch.device) -> dict[str, Any]:
     """Command line, commit, package versions and device of this process."""
     return {
-        "command": shlex.join([*_launcher(), *sys.argv]),
+        "command": command(),
         "commit": _git("rev-parse", "HEAD"),
         "dirty": bool(_git("status", "--porcelain", "--untracked-files=no")),
         "python": platform.python_version(),
@@ -33,11 +33,13 @@ def environment(device: torch.device) -> dict[str, Any]:
     }
 
 
-def _launcher() -> list[str]:
-    if world_size() == 1:
-        return ["python"]
-    nodes = world_size() // local_world_size()
-    return ["torchrun", f"--nnodes={nodes}", f"--nproc_per_node={local_world_size()}"]
+def command() -> str:
+    """The command line of this process."""
+    launcher = ["python"]
+    if world_size() > 1:
+        nodes = world_size() // local_world_size()
+        launcher = ["torchrun", f"--nnodes={nodes}", f"--nproc_per_node={local_world_size()}"]
+    return shlex.join([*launcher, *sys.argv])
 
 
 def _git(*arguments: str) -> str | None:

@@ -12,7 +12,7 @@ from torch import nn
 
 from datasets.task import Task
 from training import checkpoints, distributed
-from training.environment import environment
+from training.environment import command, environment
 from training.layers import count_parameters, fixed_sizes, generated_layers, size_text
 from training.records import result_text
 from training.sampling_rate import describe_rates
@@ -77,8 +77,18 @@ def forget_failure(folder: Path) -> None:
 
 
 def write_config(folder: Path, cfg: Any) -> None:
-    """Write the composed config."""
-    checkpoints.write_atomically(folder / CONFIG, OmegaConf.to_yaml(cfg).encode())
+    """Write the composed config, under the commands that the run was begun and continued by."""
+    path = folder / CONFIG
+    continued = path.exists() and cfg.train.resume not in checkpoints.NO_RESUME
+    commands = read_commands(path) if continued else []
+    commands = dict.fromkeys([*commands, command()])
+    header = "".join(f"# {line}\n" for line in commands)
+    checkpoints.write_atomically(path, (header + OmegaConf.to_yaml(cfg)).encode())
+
+
+def read_commands(path: Path) -> list[str]:
+    """The commands that stand above a config."""
+    return [line[2:] for line in path.read_text().splitlines() if line.startswith("# ")]
 
 
 def table(values: dict[str, Any], model: nn.Module, folder: Path) -> str:

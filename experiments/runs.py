@@ -1,0 +1,187 @@
+"""The runs that lie in folders, as their own files tell of them, grouped by configuration."""
+
+from __future__ import annotations
+
+import functools
+import json
+import shlex
+import statistics
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cfg.cli import compose
+from cfg.mistakes import preset_names
+from training.checkpoints import flatten, plain
+from training.report import CONFIG, FAILURE, RESULT, read_commands
+
+# Flags that say where and how a run is watched, not what it computes.
+IGNORED = (
+    "comment",
+    "dataset_params.from_cache",
+    "dataset_params.in_ram",
+    "dataset_params.root",
+    "dataset_params.workers",
+    "debug",
+    "device",
+    "profile.",
+    "seed",
+    "summary",
+    "test.",
+    "time",
+    "train.report_top5_acc",
+    "train.resume",
+    "wandb.",
+)
+TYPED = "+experiment="
+NO_PRESET = "(no preset)"
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run."""
+
+    folder: Path
+    preset: str
+    changes: str  # flags that differ from the preset's, as they are typed
+    seed: int
+    commit: str
+    finished: float  # when, in seconds since 1970
+    figures: tuple[tuple[str, float], ...]  # by name; fractions in percent
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A run that is in no table, and why."""
+
+    folder: Path
+    reason: str
+
+
+@dataclass(frozen=True)
+class Row:
+    """A figure over the seeds of one configuration."""
+
+    preset: str
+    changes: str
+    figure: str
+    mean: float
+    sd: float | None  # of the sample; None for a single seed
+    seeds: str  # as "0 1 2"
+    commit: str
+
+
+def collect(folders: Iterable[Path]) -> tuple[list[Row], list[LeftOut]]:
+    """The rows of all runs in and under `folders`, and the runs that are in none of them."""
+    runs: list[Run] = []
+    left_out: list[LeftOut] = []
+    for folder in sorted({path.parent for root in folders for path in root.rglob(CONFIG)}):
+        if "wandb" in folder.parts:  # its files are called the same
+            continue
+        found = read(folder)
+        (runs if isinstance(found, Run) else left_out).append(found)
+    groups = defaultdict(list)
+    for run in runs:
+        groups[run.preset, run.changes, tuple(name for name, _ in run.figures)].append(run)
+    rows = []
+    for group in groups.values():
+        kept, others = one_version(group)
+        rows += make_rows(kept)
+        left_out += others
+    return rows, left_out
+
+
+def read(folder: Path) -> Run | LeftOut:
+    """What a run's folder holds."""
+    path = folder / RESULT
+    if not path.exists():
+        failure = folder / FAILURE
+        reason = failure.read_text().strip() if failure.exists() else ""
+        return LeftOut(folder, f"failed: {reason}" if reason else "unfinished")
+    try:
+        result = json.loads(path.read_text())
+        if result["status"] != "finished":
+            return LeftOut(folder, "unfinished")
+        if result["dirty"]:
+            return LeftOut(folder, "the code had changes that were not committed")
+        commands = [*read_commands(folder / CONFIG), result["command"]]
+        preset, changes = identify(commands, result["config"])
+        commit, time = result["commit"] or "unknown", path.stat().st_mtime
+        return Run(folder, preset, changes, result["seed"], commit, time, figures_of(result))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        return LeftOut(folder, f"{RESULT} cannot be read: {error!r}")
+
+
+def figures_of(result: dict[str, Any]) -> tuple[tuple[str, float], ...]:
+    """A result's figures by name, fractions of one in percent."""
+    if "source" in result:  # of run_crossres.py
+        figures = {"source": result["source"]["accuracy"], "difference": result["difference"]}
+        if "fine_tuned" in result:
+            figures["fine_tuned"] = result["fine_tuned"]["accuracy"]
+    else:
+        figures = {name: result["test"][name] for name in (result["metric"],)}
+        if "top5" in result["test"]:
+            figures["top5"] = result["test"]["top5"]
+    return tuple((k, v if k == "mse" else 100 * v) for k, v in figures.items())
+
+
+def identify(commands: list[str], config: dict[str, Any]) -> tuple[str, str]:
+    """The preset of the commands that made a run, and the flags that differ from it."""
+    words = [word for command in commands for word in shlex.split(command)]
+    names = [word.removeprefix(TYPED) for word in words if word.startswith(TYPED)]
+    name = names[-1] if names and names[-1] in preset_names() else ""
+    standard = preset_flags(name)
+    changes = [
+        f"{flag}={value}" for flag, value in relevant(config).items() if standard.get(flag) != value
+    ]
+    return name or NO_PRESET, " ".join(sorted(changes))
+
+
+def relevant(config: dict[str, Any]) -> dict[str, Any]:
+    """The flags of a config that decide what is computed, by their full names."""
+    return {flag: v for flag, v in flatten(config).items() if not flag.startswith(IGNORED)}
+
+
+@functools.cache
+def preset_flags(name: str) -> dict[str, Any]:
+    """The flags of a preset, or the defaults for an empty name."""
+    return relevant(plain(compose([f"+experiment={name}"] if name else [])))
+
+
+def one_version(runs: list[Run]) -> tuple[list[Run], list[LeftOut]]:
+    """The runs of one configuration that were made with one version of the code, a seed each.
+
+    That is the version with the most seeds, of several the latest.
+    """
+    versions: dict[str, dict[int, Run]] = defaultdict(dict)
+    left_out = []
+    for run in sorted(runs, key=lambda run: run.finished):
+        earlier = versions[run.commit].get(run.seed)
+        if earlier:
+            reason = f"seed={run.seed} was run again later, in {run.folder}"
+            left_out.append(LeftOut(earlier.folder, reason))
+        versions[run.commit][run.seed] = run
+    commit, kept = max(
+        versions.items(), key=lambda kv: (len(kv[1]), max(run.finished for run in kv[1].values()))
+    )
+    for other, group in versions.items():
+        for run in group.values():
+            if other != commit:
+                reason = f"code version {other[:7]}; the other runs have {commit[:7]}"
+                left_out.append(LeftOut(run.folder, reason))
+    return list(kept.values()), left_out
+
+
+def make_rows(runs: list[Run]) -> list[Row]:
+    """The figures of runs that differ by their seeds alone."""
+    runs = sorted(runs, key=lambda run: run.seed)
+    seeds, first = " ".join(str(run.seed) for run in runs), runs[0]
+    rows = []
+    for index, (figure, _) in enumerate(first.figures):
+        values = [run.figures[index][1] for run in runs]
+        sd = statistics.stdev(values) if len(values) > 1 else None
+        mean = statistics.fmean(values)
+        rows.append(Row(first.preset, first.changes, figure, mean, sd, seeds, first.commit))
+    return rows

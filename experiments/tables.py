@@ -1,0 +1,184 @@
+"""Tables of the papers' figures, ours, and what lies between them: Markdown, CSV, LaTeX."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+import yaml
+
+from ckconv.errors import UsageError
+from experiments.runs import Row
+
+FOLDER = Path(__file__).resolve().parent
+PAPER = FOLDER / "paper.yaml"
+RESULTS = FOLDER / "results.csv"  # every figure that was written to the readme
+README = FOLDER / "readme.md"
+FIGURES = {
+    "accuracy": "",
+    "mse": "mean squared error",
+    "top5": "top 5",
+    "source": "at the source resolution",
+    "difference": "change at the target, as is",
+    "fine_tuned": "after fine-tuning",
+}
+HEADER = ("result", "command", "paper", "here", "difference", "seeds", "code")
+MARKED = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of a table: what a preset gives in the paper and here."""
+
+    section: str
+    title: str
+    preset: str
+    changes: str
+    figure: str
+    paper: tuple[float, ...]  # mean, standard deviation; or the mean alone; or nothing
+    here: Row | None
+
+
+def read_paper(path: Path = PAPER) -> dict[str, dict[str, dict]]:
+    """Titles and figures of all presets, by section and name."""
+    return yaml.safe_load(path.read_text())
+
+
+def make_lines(rows: Iterable[Row], paper: dict[str, dict[str, dict]]) -> list[Line]:
+    """A line for every figure of every preset, and for every row."""
+    by_preset: dict[str, list[Row]] = {}
+    for row in rows:
+        by_preset.setdefault(row.preset, []).append(row)
+    lines = []
+    for section, presets in paper.items():
+        for preset, entry in presets.items():
+            lines += _lines_of(section, preset, entry, by_preset.pop(preset, []))
+    for preset, left in by_preset.items():
+        lines += _lines_of("others", preset, {"title": preset}, left)
+    return lines
+
+
+def _lines_of(section: str, preset: str, entry: dict, rows: list[Row]) -> list[Line]:
+    """A preset's own lines, then those of runs with changed flags."""
+    published = {name: tuple(value) for name, value in entry.items() if name in FIGURES}
+    own = {row.figure: row for row in rows if not row.changes}
+    names = [name for name in FIGURES if name in published or name in own] or ["accuracy"]
+    if section == "others" and not own:
+        names = []
+    pairs = [("", name, own.get(name)) for name in names]
+    pairs += [(row.changes, row.figure, row) for row in rows if row.changes]
+    return [
+        Line(section, entry["title"], preset, changes, name, published.get(name, ()), row)
+        for changes, name, row in pairs
+    ]
+
+
+def cells(line: Line) -> tuple[str, ...]:
+    """A line's texts, under `HEADER`."""
+    title = f"{line.title}, {FIGURES[line.figure]}".removesuffix(", ")
+    command = "" if line.preset.startswith("(") else f"+experiment={line.preset}"
+    command = f"{command} {line.changes}".strip()
+    row, digits = line.here, 4 if line.figure == "mse" else 2
+    published = _plus_minus(line.paper, None)
+    if row is None:
+        return title, command, published, "", "", "", ""
+    here = _plus_minus((row.mean,) if row.sd is None else (row.mean, row.sd), digits)
+    difference = _number(row.mean - line.paper[0], digits, sign=True) if line.paper else ""
+    return title, command, published, here, difference, row.seeds, row.commit[:7]
+
+
+def markdown(lines: list[Line]) -> str:
+    """A Markdown table."""
+    rows = [HEADER, ("---",) * len(HEADER)]
+    for line in lines:
+        title, command, *rest = cells(line)
+        rows.append((title, f"`{command}`" if command else "", *rest))
+    return "".join("|" + "".join(f" {x} |" if x else " |" for x in row) + "\n" for row in rows)
+
+
+def latex(lines: list[Line]) -> str:
+    """A LaTeX tabular, without the commands."""
+    columns = [i for i, name in enumerate(HEADER) if name != "command"]
+    rows = [[cells(line)[i] for i in columns] for line in lines]
+    body = "".join(f"{' & '.join(_escaped(text) for text in row)} \\\\\n" for row in rows)
+    header = " & ".join(HEADER[i] for i in columns)
+    return (
+        f"\\begin{{tabular}}{{l{'r' * (len(columns) - 1)}}}\n\\hline\n{header} \\\\\n\\hline\n"
+        f"{body}\\hline\n\\end{{tabular}}\n"
+    )
+
+
+def as_csv(lines: list[Line]) -> str:
+    """The figures as CSV, a column for each number."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    own = ("mean", "sd", "difference", "seeds", "commit")
+    writer.writerow(("preset", "changes", "figure", "paper_mean", "paper_sd", *own))
+    for line in lines:
+        paper = (*line.paper, "", "")[:2]
+        numbers = ("",) * len(own)
+        if (row := line.here) is not None:
+            difference = row.mean - line.paper[0] if line.paper else ""
+            numbers = (row.mean, "" if row.sd is None else row.sd, difference, row.seeds)
+            numbers += (row.commit,)
+        writer.writerow((line.preset, line.changes, line.figure, *paper, *numbers))
+    return text.getvalue()
+
+
+def read_results(path: Path = RESULTS) -> list[Row]:
+    """The figures that were written before."""
+    if not path.exists():
+        return []
+    with open(path, newline="") as file:
+        rows = list(csv.DictReader(file))
+    return [
+        Row(**{**row, "mean": float(row["mean"]), "sd": float(row["sd"]) if row["sd"] else None})
+        for row in rows
+    ]
+
+
+def write_results(rows: Iterable[Row], path: Path = RESULTS) -> list[Row]:
+    """Put rows in the place of earlier ones of the same configuration; returns all of them."""
+    new = list(rows)
+    renewed = {(row.preset, row.changes) for row in new}
+    kept = [row for row in read_results(path) if (row.preset, row.changes) not in renewed]
+    merged = sorted(kept + new, key=lambda row: (row.preset, row.changes))
+    with open(path, "w", newline="") as file:
+        writer = csv.DictWriter(file, [field.name for field in fields(Row)], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(asdict(row) for row in merged)
+    return merged
+
+
+def fill_in(text: str, lines: list[Line]) -> str:
+    """A text with the tables between its `<!-- table: section -->` marks made anew.
+
+    Raises `UsageError` for a mark of an unknown section.
+    """
+    sections = {line.section for line in lines} | {"others"}
+
+    def table(match: re.Match) -> str:
+        if match[2] not in sections:
+            raise UsageError(f"<!-- table: {match[2]} -->: there is no such section in paper.yaml")
+        return match[1] + markdown([x for x in lines if x.section == match[2]]) + match[3]
+
+    return MARKED.sub(table, text)
+
+
+def _plus_minus(values: tuple[float, ...], digits: int | None) -> str:
+    return " ± ".join(_number(value, digits) for value in values)
+
+
+def _number(value: float, digits: int | None, sign: bool = False) -> str:
+    """A number with so many digits, or as it was published."""
+    text = str(value) if digits is None else f"{value:{'+' if sign else ''}.{digits}f}"
+    return text.replace("-", "\u2212")
+
+
+def _escaped(text: str) -> str:
+    text = re.sub(r"([_%&#$])", r"\\\1", text).replace("±", r"$\pm$").replace("\u2212", "$-$")
+    return text.replace("×", r"$\times$").replace("→", r"$\to$")
