@@ -16,6 +16,12 @@ from cfg.schema import Config
 from ckconv.errors import UsageError
 
 PRESETS = Path(__file__).resolve().parent / "experiment"
+EXTRAS = {  # Hydra's launchers and sweepers that are installed apart
+    "joblib": "hydra-joblib-launcher",
+    "submitit_local": "hydra-submitit-launcher",
+    "submitit_slurm": "hydra-submitit-launcher",
+    "optuna": "hydra-optuna-sweeper",
+}
 DISK_ERRORS = {
     errno.EACCES: "permission denied",
     errno.EPERM: "permission denied",
@@ -75,9 +81,10 @@ def sentence(error: BaseException, composing: bool = False) -> str | None:
             return str(link)
     if composing and isinstance(error, HydraException | OmegaConfBaseException | ValueError):
         return _composition(error)
-    if isinstance(error, OSError) and error.errno in DISK_ERRORS:
+    if isinstance(error, OSError) and (composing or error.errno in DISK_ERRORS):
         where = error.filename or "the output folder"
-        return f"{where}: {DISK_ERRORS[error.errno]}; choose another folder with hydra.run.dir=..."
+        reason = DISK_ERRORS.get(error.errno, error.strerror)
+        return f"{where}: {reason}; choose another folder with hydra.run.dir=..."
     if type(error).__name__ == "OutOfMemoryError":
         return (
             "the device's memory is used up; lower train.batch_size, or split batches with "
@@ -97,6 +104,12 @@ def _chain(error: BaseException | None) -> list[BaseException]:
 def _composition(error: Exception) -> str:
     text = str(error)
     if isinstance(error, MissingConfigException):
+        plugin = re.search(r"'hydra/(\w+)/(\w+)'$", text.splitlines()[0].rstrip("."))
+        if plugin and plugin[2] in EXTRAS:
+            return (
+                f"hydra/{plugin[1]}={plugin[2]}: is not installed; "
+                f"pip install {EXTRAS[plugin[2]]} adds it"
+            )
         missing = re.search(r"experiment/([^']*)'", text)
         return unknown_preset(missing.group(1)) if missing else _one_line(text)
     if isinstance(error, OverrideParseException):

@@ -23,7 +23,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         rows, left_out = collect(options.folders)
         lines = tables.make_lines(rows, tables.read_paper())
         shown = lines if options.all else [line for line in lines if line.here]
-        print(tables.markdown(shown) if shown else "no finished run\n")
+        if options.folders or options.all:
+            print(tables.markdown(shown) if shown else "no finished run\n")
         for text in notes(left_out):
             print(text)
         if options.out:
