@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 from typing import Any
@@ -67,7 +68,8 @@ def write(path: Path, values: dict[str, Any]) -> None:
 def write_failure(folder: Path, message: str) -> None:
     """Leave in the folder of a run that had begun the reason why it did not finish."""
     if (folder / CONFIG).exists():
-        checkpoints.write_atomically(folder / FAILURE, (message + "\n").encode())
+        with contextlib.suppress(OSError):  # the reason may be a full disk
+            checkpoints.write_atomically(folder / FAILURE, (message + "\n").encode())
 
 
 def forget_failure(folder: Path) -> None:
