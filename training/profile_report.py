@@ -192,6 +192,7 @@ def _draw_layers(axis, layers: dict[str, dict[str, Any]]) -> None:
 def _name_rows(axis, names: list[str], title: str) -> None:
     axis.set_yticks(range(len(names)), names, fontsize=7)
     axis.invert_yaxis()
+    axis.margins(y=0.02)
     axis.set_title(title, fontsize=9, loc="left")
     axis.tick_params(axis="x", labelsize=7)
     axis.spines[["top", "right"]].set_visible(False)
