@@ -162,7 +162,8 @@ def _meetings(n: int, k: int, before: int) -> int:
 
 _LONGEST_FAST_KERNEL = 14  # beyond it, PyTorch's 2-D convolutions on a CPU take a slower path
 
-# Seconds per operation. The CPU's are fits to a two-core x86 machine with AVX-512; the GPU's are
+# Seconds per operation. The CPU's are fits to a two-core x86 machine with AVX-512, with direct2d
+# at the low end of its fits, so that direct is chosen where the two are close. The GPU's are
 # estimates from an H100-class chip's arithmetic, bandwidth and launch times, not measurements.
 _RATES = {
     "cpu": {
@@ -173,7 +174,7 @@ _RATES = {
         "sample": 7.87e-07,
         "spectral_start": 1.83e-04,
         "direct1d": 7.39e-11,
-        "direct2d": 5.52e-11,
+        "direct2d": 4.20e-11,
         "direct2d_long": 2.03e-10,
         "slide": 3.23e-09,
         "direct_start": 1.14e-03,
