@@ -33,7 +33,9 @@ class EpochLog:
     def resume(self, progress: Progress) -> None:
         """Bring the records of a continued run to where its checkpoint was written."""
         write_csv(self.folder / METRICS, progress.history)
-        print(f"resumed after epoch {progress.epoch} of {self.epochs}", flush=True)
+        steps = progress.part.get("steps", 0)
+        within = f" and {steps} steps of the next one" if steps else ""
+        print(f"resumed after epoch {progress.epoch} of {self.epochs}{within}", flush=True)
 
     def epoch(self, progress: Progress, model: nn.Module) -> None:
         """Record the epoch that has just ended."""

@@ -115,7 +115,10 @@ def fetch(filename: str, run_path: str, folder: Path) -> Path:
     downloads = folder / "downloads"
     try:
         file = wandb.Api(timeout=INIT_TIMEOUT).run(run_path).file(filename)
-        path = Path(file.download(root=str(downloads), replace=True).name)
+        with distributed.first_on_machine():
+            again = not distributed.local_rank()
+            got = file.download(root=str(downloads), replace=again, exist_ok=True)
+        path = Path(got.name)
     except Exception as error:
         shutil.rmtree(downloads, ignore_errors=True)
         reason = " ".join(str(error).split())[:120]
