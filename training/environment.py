@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 import platform
 import shlex
@@ -22,14 +23,25 @@ def environment(device: torch.device) -> dict[str, Any]:
     """Command line, commit, package versions and device of this process."""
     return {
         "command": command(),
-        "commit": _git("rev-parse", "HEAD"),
-        "dirty": bool(_git("status", "--porcelain", "--untracked-files=no")),
+        **code_version(),
         "python": platform.python_version(),
         "packages": {name: _version(name) for name in PACKAGES},
         "platform": platform.platform(),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         "processes": world_size(),
         "threads": torch.get_num_threads(),
+    }
+
+
+@functools.cache
+def code_version() -> dict[str, Any]:
+    """The commit of the code and whether it was changed, when this was first called.
+
+    A run calls it as it starts: by its end the files may be others than those that ran.
+    """
+    return {
+        "commit": _git("rev-parse", "HEAD"),
+        "dirty": bool(_git("status", "--porcelain", "--untracked-files=no")),
     }
 
 

@@ -13,7 +13,7 @@ from torch import nn
 
 from datasets.task import Task
 from training import checkpoints, distributed
-from training.environment import command, environment
+from training.environment import code_version, command, environment
 from training.layers import count_parameters, fixed_sizes, generated_layers, size_text
 from training.records import result_text
 from training.sampling_rate import describe_rates
@@ -80,6 +80,7 @@ def forget_failure(folder: Path) -> None:
 
 def write_config(folder: Path, cfg: Any) -> None:
     """Write the composed config, under the commands that the run was begun and continued by."""
+    code_version()
     path = folder / CONFIG
     continued = path.exists() and cfg.train.resume not in checkpoints.NO_RESUME
     commands = read_commands(path) if continued else []
