@@ -37,8 +37,8 @@ from training.checkpoints import write_atomically
 from training.records import write_csv
 from training.runtime import choose_device
 
-COLUMNS = ("target", "generator", "MSE", "PSNR, dB", "between samples", "at best", "seconds")
-COLUMNS += ("parameters", "lr", "frequency ×")
+COLUMNS = ("target", "generator", "MSE", "PSNR, dB", "between samples", "between, at best")
+COLUMNS += ("seconds", "parameters", "lr", "frequency ×")
 LINES = 10  # of progress, where there is no terminal to draw a bar on
 
 

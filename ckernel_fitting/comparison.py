@@ -92,7 +92,7 @@ class Outcome:
     mse: float
     psnr: float
     psnr_between: float  # halfway between the samples; not a number where that is unknown
-    seconds: float
+    seconds: float  # of the processor, on the CPU: what the fit takes on a core of its own
     parameters: int
     curve: NDArray  # (CURVE_POINTS,), lowest error so far
     values: NDArray  # (channels, *size)
@@ -233,7 +233,7 @@ def run_job(job: Job) -> Outcome:
         result.mse,
         result.psnr,
         math.nan if result.psnr_between is None else result.psnr_between,
-        result.seconds,
+        result.processor_seconds if job.settings.device == "cpu" else result.seconds,
         result.parameters,
         curve,
         result.values.numpy(),

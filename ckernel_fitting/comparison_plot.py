@@ -43,8 +43,14 @@ def comparison_figure(
             middle = sorted(entry.outcomes, key=lambda o: o.psnr)[len(entry.outcomes) // 2]
             name = f"{model}\n{quality:.1f} dB"
             _draw_values(axis, middle.values, target, COLORS[model], name)
-    handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=len(models), frameon=False)
+    lines = {line.get_label(): line for line in axes[0, 0].get_lines()}
+    figure.legend(
+        [lines[model] for model in models],
+        models,
+        loc="outside upper center",
+        ncols=len(models),
+        frameon=False,
+    )
     return figure
 
 

@@ -32,6 +32,7 @@ class Fit:
     best_step: int  # the iteration, from 0, whose weights are the best
     history: Tensor  # (iterations done,), mean squared errors
     seconds: float
+    processor_seconds: float  # of all threads of this process
     parameters: int
     state: dict[str, Tensor]  # the best weights
 
@@ -65,7 +66,7 @@ def fit(
     schedule = build_schedule(optimizer, settings)
     best_weights, best_mse = weights.detach().clone(), torch.full((), math.inf, device=device)
     history = torch.zeros(settings.no_iterations, device=device)
-    start = time.perf_counter()
+    start, processor_start = time.perf_counter(), time.process_time()
     for step in range(settings.no_iterations):
         weights.grad.zero_()
         mse = (model(positions)[0] - values).square().mean()
@@ -86,6 +87,7 @@ def fit(
                 break
             schedule.end_epoch(look)
     seconds = time.perf_counter() - start
+    processor_seconds = time.process_time() - processor_start
     if not math.isfinite(best_mse.item()):
         raise UsageError(f"lr={settings.lr:g}: the error is no number from the start; try another")
     with torch.no_grad():
@@ -102,6 +104,7 @@ def fit(
         best_step=int(history.nan_to_num(math.inf).argmin()),
         history=history,
         seconds=seconds,
+        processor_seconds=processor_seconds,
         parameters=count_parameters(model),
         state={name: tensor.cpu().clone() for name, tensor in model.state_dict().items()},
     )

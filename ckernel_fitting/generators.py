@@ -22,8 +22,8 @@ def build_generator(settings: Settings, dim: int, channels: int, samples: int) -
     `samples`: of the longest axis of the grid, by which an N-Jet measures its sigma.
     """
     s = settings
-    activation = s.kernelnet_activation_function if s.generator in ("MLP", "RandomFourier") else ""
-    activation = activation or "ReLU"
+    takes_activation = s.generator in ("MLP", "RandomFourier")
+    activation = (s.kernelnet_activation_function if takes_activation else "") or "ReLU"
     if s.generator == "SRF":
         sigma = s.init_sigma or samples / SAMPLES_PER_SIGMA
         return NJetKernel(dim, channels, s.order, 2 * sigma / max(1, samples - 1))
@@ -99,9 +99,9 @@ class NJetKernel(nn.Module):
     """One N-Jet kernel sampled on a grid: Gaussian derivatives up to `order`, mixed.
 
     The basis of `ckconv.nn.NJet`, in one or two dimensions, over the whole grid. Each derivative
-    is scaled to a root mean square of one, which leaves the functions it can represent as they
-    are and makes coefficients of order one, which Adam reaches, enough. sigma, in units of the
-    positions, is learned as a power of two.
+    is scaled to a root mean square of one on [-1, 1], which leaves the functions it can represent
+    as they are and makes coefficients of order one, which Adam reaches, enough. sigma, in units
+    of the positions, is learned as a power of two.
     """
 
     def __init__(self, dim: int, out_channels: int, order: int, init_sigma: float) -> None:
@@ -111,11 +111,14 @@ class NJetKernel(nn.Module):
         count = len(self.pairs) or order + 1
         self.alphas = nn.Parameter(torch.randn(out_channels, count) / math.sqrt(count))
         self.scales = nn.Parameter(torch.tensor([math.log2(init_sigma)]))
+        # The integral of (sigma^n d^n/dx^n G)^2 over the line is sigma Gamma(n + 1/2).
+        squares = [[math.gamma(n + 0.5) / 2] for n in range(order + 1)]
+        self.register_buffer("squares", torch.tensor(squares), persistent=False)
 
     def derivatives(self, axis: Tensor) -> Tensor:
         """The basis along one axis of K positions, (order + 1, K)."""
-        basis = gaussian_derivatives(axis, torch.exp2(self.scales), self.order)
-        return basis / basis.square().mean(1, keepdim=True).sqrt()
+        sigma = torch.exp2(self.scales)
+        return gaussian_derivatives(axis, sigma, self.order) / (sigma * self.squares).sqrt()
 
     def forward(self, positions: Tensor) -> Tensor:
         """Kernel values (1, out_channels, *size) on a regular grid of positions (1, dim, *size)."""

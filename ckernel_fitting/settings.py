@@ -162,6 +162,9 @@ def validate(settings: Settings) -> None:
         "kernelnet_activation_function", s.kernelnet_activation_function, tuple(MODEL_OF_ACTIVATION)
     )
     check_choice("model", s.generator, MODELS)
+    if s.generator in ("MLP", "RandomFourier") and s.kernelnet_activation_function:
+        given = s.kernelnet_activation_function
+        check_choice("kernelnet_activation_function", given, MLP_ACTIVATIONS)
     check_choice("kernelnet_norm_type", s.kernelnet_norm_type or "None", NORMS[1:])
     check_choice("bias_init", s.bias_init or "None", ("None", "zero", "uniform"))
     check_choice("optim", s.optim, OPTIMIZERS)

@@ -14,10 +14,9 @@ from ckconv.errors import UsageError
 def gaussian_derivatives(x: Tensor, sigma: Tensor, order: int) -> Tensor:
     """`sigma^n d^n/dx^n G(x)` for n = 0..order at the samples x (K,): (order + 1, K).
 
-    G is a Gaussian of standard deviation `sigma`, (1,), in the unit of x, whose samples sum to one.
+    G is a Gaussian of height 1 and standard deviation `sigma`, (1,), in the unit of x.
     """
     gaussian = torch.exp(-0.5 * (x / sigma).square())
-    gaussian = gaussian / gaussian.sum()
     # sigma^n d^n/dx^n G = (-1)^n He_n(x / sigma) G, He_n the probabilists' Hermite polynomials
     derivatives = [gaussian]
     hermite = [torch.ones_like(x), x / sigma]
@@ -100,6 +99,7 @@ class NJet(nn.Module):
         half = self.cropped_size()[0] // 2
         x = torch.arange(-half, half + 1, device=sigma.device, dtype=sigma.dtype)
         axis = gaussian_derivatives(x, sigma, self.order)  # (order + 1, k)
+        axis = axis / axis[0].sum()  # of the Gaussian whose samples sum to one
         basis = torch.stack(
             [axis[i][:, None] * axis[j][None, :] for i, j in derivative_pairs(self.order)]
         )  # (n, k, k)

@@ -82,6 +82,7 @@ def test_unreadable_arguments(arguments, words):
         ({"no_iterations": 0}, "no_iterations=0"),
         ({"model": "SIRENE"}, "did you mean SIREN?"),
         ({"kernelnet_activation_function": "Sin"}, "did you mean Sine?"),
+        ({"model": "RandomFourier", "kernelnet_activation_function": "Sine"}, "ReLU, LeakyReLU"),
         ({"kernelnet_norm_type": "GroupNorm"}, "BatchNorm, LayerNorm"),
         ({"function": "CameraMan", "dim": 1}, "dim=1"),
         ({"dim": 0}, "dim=0"),
