@@ -6,7 +6,12 @@ import os
 from collections.abc import Iterator
 
 import pytest
-import torch
+
+# Rounding depends on the number of threads, so all tests, and the programs they start, share one.
+# Read when torch is first imported.
+os.environ["OMP_NUM_THREADS"] = "1"
+
+import torch  # noqa: E402
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
