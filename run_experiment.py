@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import copy
 import time
 
-import torch
-import torchinfo
 from omegaconf import DictConfig
-from torch import nn
 
 from cfg.cli import Job, program
 from datasets import build_loaders, describe
@@ -17,6 +13,7 @@ from training import checkpoints, distributed, figures, pretrained, records, rep
 from training.evaluation import evaluate
 from training.loop import fit
 from training.sampling_rate import at_test_rate
+from training.summary import print_summary
 from training.sync_batchnorm import synchronize_batchnorm
 from training.validate import prepare, validate, validate_task
 from training.wandb_log import WandbLog
@@ -82,16 +79,6 @@ def main(cfg: DictConfig, job: Job) -> float | None:
     wandb.finish()
     print(report.table(values, model, job.folder))
     return progress.best if progress else None
-
-
-def print_summary(model: nn.Module, shape: list[int], depth: int) -> None:
-    """Print the network's layers at an input shape; `[0]` for none. The network stays untouched."""
-    if shape == [0]:
-        return
-    model = copy.deepcopy(model).eval()
-    with torch.random.fork_rng(), torch.no_grad():
-        model(torch.zeros(shape))  # the first input fixes the kernels' sizes
-        print(torchinfo.summary(model, input_size=shape, depth=depth, device="cpu", verbose=0))
 
 
 if __name__ == "__main__":

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import pytest
 from omegaconf import OmegaConf
 
@@ -141,3 +145,28 @@ def test_a_config_with_a_missing_reference_is_a_users_mistake():
     cfg.comment = "${nope}"
     with pytest.raises(UsageError, match="nope"):
         check_flags(cfg)
+
+
+@pytest.mark.parametrize("program", ["run_experiment.py", "run_crossres.py"])
+def test_threads_are_told_to_sleep_before_torch_is_imported(program):
+    script = (
+        "import builtins, os, runpy, sys\n"
+        "load = builtins.__import__\n"
+        "def watch(name, *rest, **kwargs):\n"
+        "    if name.split('.')[0] == 'torch':\n"
+        "        print(os.environ.get('OMP_WAIT_POLICY'))\n"
+        "        sys.stdout.flush()\n"
+        "        os._exit(0)\n"
+        "    return load(name, *rest, **kwargs)\n"
+        "builtins.__import__ = watch\n"
+        f"runpy.run_path({program!r})\n"
+    )
+    environment = {k: v for k, v in os.environ.items() if k != "OMP_WAIT_POLICY"}
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=CONFIG_FOLDER.parent,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout.strip() == "PASSIVE", done.stderr
