@@ -26,15 +26,14 @@ def time_epoch(
     backends: Sequence[Backend],
     settings: Settings,
     data: str,
-    extra: tuple[str, ...] = (),
 ) -> dict[str, Any]:
     """Seconds of the second epoch of each backend, in turn; the first one warms up.
 
     A direct convolution is left out unless everything slow is asked for, as are ordinary
     convolutions: they are not compared by the epoch.
     """
-    flags = (f"dataset_params.root={data}", *extra) if data else extra
-    cfg = workload.config(settings.precision, flags)
+    root = (f"dataset_params.root={data}",) if data else ()
+    cfg = workload.config(settings.precision, (*settings.flags, *root))
     seconds = {}
     kernels = []
     for backend in backends:

@@ -41,6 +41,7 @@ class Settings:
     clock: str = "wall"
     slow: bool = False  # also what is left out for taking minutes
     resident: bool = False  # also the memory of the process
+    flags: tuple[str, ...] = ()  # of the run, after the workload's own
 
 
 @dataclass
@@ -132,11 +133,10 @@ def compare(
     backends: Sequence[Backend],
     mode: str,
     settings: Settings,
-    extra: tuple[str, ...] = (),
 ) -> dict[str, Any]:
     """Take each backend's step in turn, round after round."""
     gc.collect()
-    problem = make_problem(workload, settings.device, settings.precision, extra)
+    problem = make_problem(workload, settings.device, settings.precision, settings.flags)
     results: dict[str, Result] = {}
     runners, repeats = {}, {}
     for backend in backends:
@@ -213,7 +213,7 @@ def _report_growth(
     sender: Any, workload: str, backend: str, mode: str, settings: Settings, threads: int
 ) -> None:
     torch.set_num_threads(threads)
-    problem = make_problem(WORKLOADS[workload], settings.device, settings.precision)
+    problem = make_problem(WORKLOADS[workload], settings.device, settings.precision, settings.flags)
     runner = Runner(problem, BACKENDS[backend], mode)
     before = _status("VmRSS")
     if before is None:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from hydra.errors import HydraException
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
@@ -36,6 +37,8 @@ from benchmarks.measure import (  # noqa: E402
     machine,
 )
 from benchmarks.workloads import PRECISIONS, WORKLOADS, Workload  # noqa: E402
+from cfg.mistakes import sentence  # noqa: E402
+from ckconv.errors import UsageError  # noqa: E402
 from training import runtime  # noqa: E402
 from training.environment import environment  # noqa: E402
 
@@ -54,6 +57,9 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--modes", nargs="+", choices=MODES, default=["train", "evaluate"])
     parser.add_argument("--backends", nargs="+", choices=(*BACKENDS, "all"), default=list(COMPARED))
     parser.add_argument("--precision", choices=PRECISIONS, default="fp32")
+    parser.add_argument(
+        "--flags", nargs="+", default=[], metavar="FLAG=VALUE", help="as train.channels_last=True"
+    )
     parser.add_argument("--slow", action="store_true", help="leave out nothing, however slow")
     parser.add_argument("--resident", action="store_true", help="also the memory of the process")
     parser.add_argument("--data", default="", help="where CIFAR-10 lies, for the epochs on a GPU")
@@ -91,7 +97,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
         return
     device = chosen_device(parser, args)
     backends = chosen_backends(args.backends)
-    settings = Settings(device, args.precision, args.rounds, args.clock, args.slow, args.resident)
+    try:
+        workloads[0].config(args.precision, tuple(args.flags))
+    except (UsageError, HydraException) as error:
+        parser.error(f"--flags: {sentence(error, composing=True)}")
+    settings = Settings(
+        device,
+        args.precision,
+        args.rounds,
+        args.clock,
+        args.slow,
+        args.resident,
+        tuple(args.flags),
+    )
     runtime.allow_tf32(args.precision == "tf32")
     runtime.seed_everything(0)
     files = args.output / (args.name or f"{device.type}-{args.precision}")

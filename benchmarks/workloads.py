@@ -14,6 +14,7 @@ from ckconv.nn import CKConv
 from datasets import describe
 from datasets.task import Task
 from models import build_model
+from training import runtime
 
 SIGMAS_2D = (0.075, 0.25, 0.5, 1.0)
 SIGMAS_1D = (0.075, 0.3, 1.0)
@@ -86,13 +87,14 @@ class Problem:
 
 
 def make_problem(
-    workload: Workload, device: torch.device, precision: str, extra: tuple[str, ...] = ()
+    workload: Workload, device: torch.device, precision: str, flags: tuple[str, ...] = ()
 ) -> Problem:
     """Build the network and a batch of random numbers."""
     torch.manual_seed(0)
-    cfg = workload.config(precision, extra)
+    cfg = workload.config(precision, flags)
     task = describe(cfg)
-    model = build_model(cfg, task).to(device)
+    channels_last = cfg.train.channels_last and task.dim == 2
+    model = runtime.place(build_model(cfg, task), device, channels_last)
     inputs = torch.randn(cfg.train.batch_size, task.in_channels, *task.size, device=device)
     target = torch.randint(task.out_channels, inputs.shape[:1], device=device)
     with torch.no_grad():

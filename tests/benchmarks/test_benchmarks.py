@@ -284,12 +284,20 @@ def test_the_table_shows_what_was_left_out():
         (["--threads", "-1"], "--threads -1"),
         (["--clock", "process"], "--threads 1"),
         (["--backends", "fast"], "invalid choice"),
+        (["--flags", "train.channel_last=True"], "--flags: train.channel_last: there is no such"),
     ],
 )
 def test_what_is_typed_wrong(options, message, capsys):
     with pytest.raises(SystemExit) as end:
         run.main(options)
     assert end.value.code == 2 and message in capsys.readouterr().err
+
+
+def test_flags_reach_the_network():
+    settings = Settings(CPU, flags=("train.channels_last=True",))
+    problem = workloads.make_problem(IMAGES, CPU, settings.precision, settings.flags)
+    shortcut = [m for m in problem.model.modules() if isinstance(m, torch.nn.BatchNorm2d)]
+    assert problem.cfg.train.channels_last and shortcut
 
 
 def test_the_list_of_workloads(capsys):
