@@ -46,7 +46,7 @@ def main(cfg: DictConfig, job: Job) -> float | None:
         )
     if cfg.train.sync_batchnorm:
         model = synchronize_batchnorm(model)
-    model = runtime.place(model, device, cfg.train.channels_last and task.dim == 2)
+    model = runtime.place(model, device, cfg.train.channels_last)
     distributed.share_weights(model)
     runtime.seed_process(cfg.seed)
 

@@ -35,7 +35,7 @@ def main(cfg: DictConfig, job: Job) -> None:
     model = build_model(cfg, task)
     weights = pretrained.find(cfg, job.folder)
     data_state = pretrained.load(model, weights, cfg.pretrained_strict) if weights else {}
-    model = runtime.place(model, device, cfg.train.channels_last and task.dim == 2)
+    model = runtime.place(model, device, cfg.train.channels_last)
 
     if cfg.profile.data_mode == "dataset":
         task, loaders = build_loaders(cfg, device, state=data_state)

@@ -93,8 +93,7 @@ def make_problem(
     torch.manual_seed(0)
     cfg = workload.config(precision, flags)
     task = describe(cfg)
-    channels_last = cfg.train.channels_last and task.dim == 2
-    model = runtime.place(build_model(cfg, task), device, channels_last)
+    model = runtime.place(build_model(cfg, task), device, cfg.train.channels_last)
     inputs = torch.randn(cfg.train.batch_size, task.in_channels, *task.size, device=device)
     target = torch.randint(task.out_channels, inputs.shape[:1], device=device)
     with torch.no_grad():

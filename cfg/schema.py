@@ -75,7 +75,7 @@ class Train:
     report_top5_acc: bool = False
     precision: str = "fp32"
     tf32: bool = False
-    channels_last: bool = False
+    channels_last: str = "auto"
     compile: bool = False
     max_batches: int = 0
     accumulate: int = 1

@@ -110,8 +110,6 @@ def train_step(
     share, so that the gradients are those of the whole batch.
     """
     model, count = training.model, cfg.train.accumulate
-    if cfg.train.channels_last and inputs.ndim == 4:
-        inputs = inputs.contiguous(memory_format=torch.channels_last)
     parts = list(zip(inputs.chunk(count), target.chunk(count)))
     whole_loss = torch.zeros((), device=inputs.device)
     training.optimizer.zero_grad(set_to_none=True)

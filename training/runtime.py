@@ -63,9 +63,18 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager:
 
 
 def place(
-    model: torch.nn.Module, device: torch.device, channels_last: bool = False
+    model: torch.nn.Module, device: torch.device, channels_last: str = "auto"
 ) -> torch.nn.Module:
-    """The model on its device, in channels-last layout where asked."""
-    if channels_last:
-        return model.to(device, memory_format=torch.channels_last)
-    return model.to(device)
+    """The model on its device; `channels_last`: whether images pass through it in that layout.
+
+    `auto` is yes on a CPU, whose direct convolutions are up to one and a half times as fast so.
+    """
+    if channels_last == "False" or (channels_last == "auto" and device.type != "cpu"):
+        return model.to(device)
+    model.register_forward_pre_hook(_images_channels_last)
+    return model.to(device, memory_format=torch.channels_last)
+
+
+def _images_channels_last(_: torch.nn.Module, inputs: tuple[torch.Tensor]) -> tuple[torch.Tensor]:
+    (x,) = inputs
+    return (x.contiguous(memory_format=torch.channels_last),) if x.ndim == 4 else inputs

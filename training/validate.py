@@ -17,6 +17,7 @@ CHOICES = {
     "train.optimizer": ("Adam", "SGD", "RMSprop"),
     "train.scheduler": ("cosine", "plateau", "multistep", "exponential", "none"),
     "train.precision": ("fp32", "bf16"),
+    "train.channels_last": ("auto", "True", "False"),
     "train.select_on": ("validation", "test"),
 }
 

@@ -218,7 +218,8 @@ def test_kept_kernels_are_sampled_once_and_fresh_ones_every_time():
 def test_an_epoch():
     workload = Workload("tiny-epoch", 0, TINY, is_epoch=True)
     three = [BACKENDS[name] for name in ("direct", "conv", "ours")]
-    row = epoch.time_epoch(workload, three, Settings(CPU), "", ("train.max_batches=2",))
+    settings = Settings(CPU, flags=("train.max_batches=2",))
+    row = epoch.time_epoch(workload, three, settings, "")
     assert set(row["seconds"]) == {"ours"} and row["seconds"]["ours"] > 0
     assert row["kernels"] == [(9, 9)]
 
@@ -294,10 +295,9 @@ def test_what_is_typed_wrong(options, message, capsys):
 
 
 def test_flags_reach_the_network():
-    settings = Settings(CPU, flags=("train.channels_last=True",))
+    settings = Settings(CPU, flags=("net.no_hidden=6",))
     problem = workloads.make_problem(IMAGES, CPU, settings.precision, settings.flags)
-    shortcut = [m for m in problem.model.modules() if isinstance(m, torch.nn.BatchNorm2d)]
-    assert problem.cfg.train.channels_last and shortcut
+    assert problem.model.stem.out_channels == 6
 
 
 def test_the_list_of_workloads(capsys):

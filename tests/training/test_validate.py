@@ -46,6 +46,7 @@ def test_the_defaults_are_valid():
         ("train.grad_clip", -1.0),
         ("train.max_batches", -1),
         ("train.weight_decay", math.inf),
+        ("train.channels_last", "yes"),
         ("train.select_on", "train"),
         ("device", "gpu"),
         ("seed", -2),

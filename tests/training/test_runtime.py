@@ -1,0 +1,32 @@
+"""Where and how a network computes."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from training.runtime import place
+
+CPU = torch.device("cpu")
+
+
+@pytest.mark.parametrize("asked, expected", [("auto", True), ("True", True), ("False", False)])
+def test_the_layout_of_images(asked, expected):
+    model = nn.Sequential(nn.Conv2d(3, 8, 5, padding=2), nn.BatchNorm2d(8), nn.ReLU())
+    x = torch.randn(2, 3, 6, 7)
+    plain = copy.deepcopy(model)(x)
+    seen = []
+    placed = place(model, CPU, asked)
+    placed[2].register_forward_hook(lambda *_: seen.append(_[-1]))
+    torch.testing.assert_close(placed(x), plain)
+    assert seen[0].is_contiguous(memory_format=torch.channels_last) == expected
+    assert seen[0].is_contiguous() != expected
+
+
+def test_a_placed_network_takes_sequences_and_is_copied():
+    model = place(nn.Conv1d(2, 3, 1), CPU)
+    x = torch.randn(4, 2, 9)
+    torch.testing.assert_close(copy.deepcopy(model)(x), model(x))
