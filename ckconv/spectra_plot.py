@@ -108,7 +108,8 @@ def _levels(spectrum: Spectrum, end: float) -> tuple[torch.Tensor, torch.Tensor]
     line = spectrum.frequencies[1].item()
     width = line * math.ceil(end / MAX_BINS / line)  # as many of the spectrum's lines in every bin
     bins = int(end / width) + 1
-    index = (spectrum.frequencies / width + 1e-6).long().clamp(max=bins)
+    middles = spectrum.frequencies + line / 2  # away from the edges, on which rounding decides
+    index = (middles / width).long().clamp(max=bins)
     energy = torch.zeros(bins + 1, dtype=torch.float64).index_add_(0, index, spectrum.energy)[:-1]
     level = 10 * (energy / energy.max()).clamp(min=1e-30).log10()
     return width * torch.arange(bins), level.clamp(min=FLOOR_DB)

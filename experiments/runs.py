@@ -31,6 +31,8 @@ IGNORED = (
     "summary",
     "test.",
     "time",
+    "train.channels_last",
+    "train.compile",
     "train.report_top5_acc",
     "train.resume",
     "wandb.",

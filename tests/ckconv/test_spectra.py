@@ -8,8 +8,8 @@ import torch
 from ckconv import ConvConfig, KernelConfig, MaskConfig
 from ckconv.antialiasing import bound, nyquist, regularizer
 from ckconv.nn import FlexConv, ck
-from ckconv.spectra import evaluate, measure, sampled, window_frequency
-from ckconv.spectra_plot import draw, main
+from ckconv.spectra import Spectrum, evaluate, measure, sampled, window_frequency
+from ckconv.spectra_plot import _levels, draw, main
 
 SIZE = 33
 
@@ -134,3 +134,12 @@ def test_the_picture_of_layers(tmp_path):
     layers = {"a layer": random_layer(2, 0, 0.2), "another": random_layer(2, 0, 0.2, type="SIREN")}
     draw(layers, tmp_path / "layers.png", 9, finer=2)
     assert (tmp_path / "layers.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("line", [0.3717477, 0.1234567, 0.25])
+def test_no_bin_of_a_picture_is_left_empty(line):
+    """Frequencies are rounded, so whole multiples of the first one may lie a little below."""
+    frequencies = (line * torch.arange(60).double() * 1e6).round() / 1e6
+    spectrum = Spectrum(frequencies, torch.full((60,), 1 / 60).double())
+    _, level = _levels(spectrum, 15.5 * line)
+    assert len(level) == 16 and (level == 0).all()
