@@ -77,4 +77,7 @@ def place(
 
 def _images_channels_last(_: torch.nn.Module, inputs: tuple[torch.Tensor]) -> tuple[torch.Tensor]:
     (x,) = inputs
-    return (x.contiguous(memory_format=torch.channels_last),) if x.ndim == 4 else inputs
+    if x.ndim != 4:
+        return inputs
+    # A single channel is in both layouts at once; only a copy makes the network keep this one.
+    return (torch.empty_like(x, memory_format=torch.channels_last).copy_(x),)

@@ -140,8 +140,9 @@ class CostModel:
             _meetings(n, k, before) for n, k, (before, _) in zip(x_shape[2:], kernel_shape[2:], pad)
         )
         kind = f"direct{len(pad)}d"
-        if len(pad) == 2 and max(kernel_shape[2:]) > _LONGEST_FAST_KERNEL:
-            kind += "_long"
+        if len(pad) == 2:
+            kind += "_long" if max(kernel_shape[2:]) > _LONGEST_FAST_KERNEL else ""
+            channels = [max(c, _FEWEST_CHANNELS) for c in channels]
         return {
             kind: batch * math.prod(channels) * meetings,
             "slide": batch * pixels * sum(channels),
@@ -161,23 +162,24 @@ def _meetings(n: int, k: int, before: int) -> int:
 
 
 _LONGEST_FAST_KERNEL = 14  # beyond it, PyTorch's 2-D convolutions on a CPU take a slower path
+_FEWEST_CHANNELS = 6  # fewer take as long: they do not fill a vector register
 
-# Seconds per operation. The CPU's are fits to a two-core x86 machine with AVX-512, with direct2d
-# at the low end of its fits, so that direct is chosen where the two are close. The GPU's are
-# estimates from an H100-class chip's arithmetic, bandwidth and launch times, not measurements.
+# Seconds per operation. The CPU's are a fit to a two-core x86 machine with AVX-512, for images that
+# are channels-last. The GPU's are estimates from an H100-class chip's arithmetic, bandwidth and
+# launch times, not measurements.
 _RATES = {
     "cpu": {
-        "line": 1.44e-08,
-        "move": 1.08e-08,
-        "mix": 1.54e-10,
-        "write": 1.23e-10,
-        "sample": 7.87e-07,
-        "spectral_start": 1.83e-04,
-        "direct1d": 7.39e-11,
-        "direct2d": 4.20e-11,
-        "direct2d_long": 2.03e-10,
-        "slide": 3.23e-09,
-        "direct_start": 1.14e-03,
+        "line": 2.12e-08,
+        "move": 6.98e-09,
+        "mix": 2.15e-10,
+        "write": 8.37e-11,
+        "sample": 9.89e-07,
+        "spectral_start": 5.78e-04,
+        "direct1d": 8.91e-11,
+        "direct2d": 3.55e-11,
+        "direct2d_long": 1.26e-10,
+        "slide": 1.60e-09,
+        "direct_start": 4.69e-04,
     },
     "cuda": {
         "line": 1e-11,

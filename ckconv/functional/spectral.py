@@ -31,8 +31,12 @@ def spectral_conv(
     pad: list[tuple[int, int]],
     stride: int = 1,
 ) -> Tensor:
-    """The same as `direct_conv` with `kernel.dense()`; long sequences are cut into frames."""
+    """The same as `direct_conv` with `kernel.dense()`; long sequences are cut into frames.
+
+    As with a direct convolution, images that come channels-last leave channels-last.
+    """
     dtype = x.dtype
+    channels_last = x.ndim == 4 and x.stride(1) == 1 and x[0, 0].numel() > 1
     work = kernel.basis.dtype
     batch, channels, *size = x.shape
     frames = plan_frames(x.shape, kernel.shape, pad, kernel.basis.shape[0], x.device.type)
@@ -49,6 +53,8 @@ def spectral_conv(
             y = y[(..., *[slice(None, None, stride)] * len(size))]
         if bias is not None:
             y = y + bias.to(work).view(-1, *[1] * len(size))
+    if channels_last:
+        y = y.contiguous(memory_format=torch.channels_last)
     return y.to(dtype)
 
 

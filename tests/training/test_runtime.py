@@ -8,15 +8,20 @@ import pytest
 import torch
 from torch import nn
 
+from ckconv import ConvConfig
+from ckconv.nn import FlexConv
 from training.runtime import place
 
 CPU = torch.device("cpu")
 
 
 @pytest.mark.parametrize("asked, expected", [("auto", True), ("True", True), ("False", False)])
-def test_the_layout_of_images(asked, expected):
-    model = nn.Sequential(nn.Conv2d(3, 8, 5, padding=2), nn.BatchNorm2d(8), nn.ReLU())
-    x = torch.randn(2, 3, 6, 7)
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("backend", ["True", "False"])
+def test_the_layout_of_images(asked, expected, channels, backend):
+    stem = FlexConv(channels, 8, conv=ConvConfig(horizon="5", use_fft=backend))
+    model = nn.Sequential(stem, nn.BatchNorm2d(8), nn.ReLU())
+    x = torch.randn(2, channels, 6, 7)
     plain = copy.deepcopy(model)(x)
     seen = []
     placed = place(model, CPU, asked)
