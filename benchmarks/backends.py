@@ -13,8 +13,10 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from typing import Any
 from unittest import mock
 
+import torch
 import torch.nn.functional as nnf
 from torch import Tensor, nn
 
@@ -23,6 +25,7 @@ from benchmarks.workloads import Problem, kernel_sizes, multiplications
 from ckconv.functional import FactoredKernel, plan, spectral
 from ckconv.nn import CKConv
 from models.blocks import CausalConv1d, ResidualBlock
+from training import runtime
 
 _conv = ckconv.functional.conv
 
@@ -43,6 +46,8 @@ class Backend:
         last_step: False: in evaluation all steps are computed, also where only the last is read.
         ordinary: convolutions are `torch.nn.Conv{1,2}d` of the same kernel size.
         is_direct: it slides kernels, at a cost that grows with their size.
+        layout: of images, as `train.channels_last`; empty: as that flag says. The plain ways take
+            PyTorch's default.
         package: what has to be installed for it.
     """
 
@@ -53,6 +58,7 @@ class Backend:
     last_step: bool = False
     ordinary: bool = False
     is_direct: bool = False
+    layout: str = ""
     package: str = ""
 
     @property
@@ -72,10 +78,15 @@ class Backend:
                 stack.enter_context(never)
             yield
 
-    def network(self, model: nn.Module) -> nn.Module:
-        """A copy of `model` for this backend: copies share nothing, kept kernels neither."""
-        model = copy.deepcopy(model)
-        return with_ordinary_convolutions(model) if self.ordinary else model
+    def network(self, problem: Problem) -> nn.Module:
+        """A copy of the network for this backend: copies share nothing, kept kernels neither."""
+        model = copy.deepcopy(problem.model)
+        model = with_ordinary_convolutions(model) if self.ordinary else model
+        return self.place(model, problem.inputs.device, problem.cfg)
+
+    def place(self, model: nn.Module, device: torch.device, cfg: Any) -> nn.Module:
+        """The model on its device, in the layout of this backend."""
+        return runtime.place(model, device, self.layout or cfg.train.channels_last)
 
     def too_much(self, problem: Problem, mode: str) -> str:
         """Why this backend is left out of a workload unless asked for; empty: it is not."""
@@ -165,10 +176,17 @@ def _expanded_bytes(problem: Problem, mode: str) -> float:
 BACKENDS = {
     backend.name: backend
     for backend in (
-        Backend("direct", "plain direct", _plain("direct"), is_direct=True),
-        Backend("fft", "plain FFT", _plain("fft")),
-        Backend("fft-conv", "fft-conv-pytorch", _peer_fft_conv, package="fft_conv_pytorch"),
-        Backend("conv", "nn.Conv", ordinary=True, is_direct=True),
+        Backend("direct", "plain direct", _plain("direct"), is_direct=True, layout="False"),
+        Backend("last", "direct, channels-last", _plain("direct"), is_direct=True, layout="True"),
+        Backend("fft", "plain FFT", _plain("fft"), layout="False"),
+        Backend(
+            "fft-conv",
+            "fft-conv-pytorch",
+            _peer_fft_conv,
+            layout="False",
+            package="fft_conv_pytorch",
+        ),
+        Backend("conv", "nn.Conv", ordinary=True, is_direct=True, layout="False"),
         Backend("uncut", "ours, uncut FFT", _forced_spectral, frames=False),
         Backend("spectral", "ours, FFT always", _forced_spectral),
         Backend("all-steps", "ours, all steps"),

@@ -41,7 +41,7 @@ def time_epoch(
             continue
         runtime.seed_everything(0)
         task, loaders = build_loaders(cfg, settings.device)
-        model = runtime.place(build_model(cfg, task), settings.device, cfg.train.channels_last)
+        model = backend.place(build_model(cfg, task), settings.device, cfg)
         training = Training(model, task, cfg, len(loaders.train))
         with backend.active():
             _train(training, loaders.train, task, cfg, 0)

@@ -71,7 +71,7 @@ class Runner:
 
     def __init__(self, problem: Problem, backend: Backend, mode: str) -> None:
         self.problem, self.backend = problem, backend
-        self.model = backend.network(problem.model)
+        self.model = backend.network(problem)
         self.training = Training(self.model, problem.task, problem.cfg, steps_per_epoch=1)
         self.totals = Totals(problem.task)
         self.model.train(mode == "train")

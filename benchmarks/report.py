@@ -10,6 +10,7 @@ from benchmarks.backends import BACKENDS
 
 COLOURS = {
     "direct": "#999999",
+    "last": "#555555",
     "fft": "#e69f00",
     "fft-conv": "#f0e442",
     "conv": "#56b4e9",

@@ -14,7 +14,6 @@ from ckconv.nn import CKConv
 from datasets import describe
 from datasets.task import Task
 from models import build_model
-from training import runtime
 
 SIGMAS_2D = (0.075, 0.25, 0.5, 1.0)
 SIGMAS_1D = (0.075, 0.3, 1.0)
@@ -93,7 +92,7 @@ def make_problem(
     torch.manual_seed(0)
     cfg = workload.config(precision, flags)
     task = describe(cfg)
-    model = runtime.place(build_model(cfg, task), device, cfg.train.channels_last)
+    model = build_model(cfg, task).to(device)
     inputs = torch.randn(cfg.train.batch_size, task.in_channels, *task.size, device=device)
     target = torch.randint(task.out_channels, inputs.shape[:1], device=device)
     with torch.no_grad():

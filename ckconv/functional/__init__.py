@@ -6,6 +6,8 @@ y = F.conv(x, kernel, bias, causal=True)
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import torch
 from torch import Tensor
 
@@ -68,11 +70,16 @@ def conv(
 
 def choose_backend(x: Tensor, kernel: Tensor | FactoredKernel, pad: list[tuple[int, int]]) -> str:
     """`direct` or `fft`, whichever is expected to take less time for these shapes and device."""
-    cost = CostModel(x.device.type)
     functions = kernel.basis.shape[0] if isinstance(kernel, FactoredKernel) else 0
-    frames = plan_frames(x.shape, kernel.shape, pad, functions, x.device.type)
-    direct = cost.direct(x.shape, kernel.shape, pad, functions)
-    return "fft" if cost.spectral(x.shape, kernel.shape, frames, functions) < direct else "direct"
+    return _choice(tuple(x.shape), tuple(kernel.shape), tuple(pad), functions, x.device.type)
+
+
+@lru_cache(maxsize=4096)
+def _choice(x_shape: tuple, kernel_shape: tuple, pad: tuple, functions: int, device: str) -> str:
+    cost = CostModel(device)
+    frames = plan_frames(x_shape, kernel_shape, pad, functions, device)
+    direct = cost.direct(x_shape, kernel_shape, pad, functions)
+    return "fft" if cost.spectral(x_shape, kernel_shape, frames, functions) < direct else "direct"
 
 
 def _check_shapes(

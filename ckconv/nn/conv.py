@@ -20,6 +20,7 @@ from ckconv.errors import UsageError
 from ckconv.functional import FactoredKernel
 from ckconv.nn import ck
 from ckconv.nn.mask import GaussianMask
+from ckconv.nn.versions import Versions
 
 BACKENDS = {"auto": "auto", "true": "fft", "false": "direct"}
 
@@ -68,7 +69,7 @@ class CKConv(nn.Module):
         self.kernel_size: tuple[int, ...] | None = None
         self._sampled: FactoredKernel | None = None
         self._prepared: FactoredKernel | None = None
-        self._cache_key: tuple | None = None
+        self._kept: tuple | None = None  # what the sampled kernel was made of, where it is kept
         if isinstance(self.horizon, int):
             self._fix_kernel_size((self.horizon,) * dim)
 
@@ -170,20 +171,21 @@ class CKConv(nn.Module):
             self._sampled, self._prepared = self._prepared, None
             return self._sampled
         keep = self.cache and not self.training and not torch.is_grad_enabled()
-        key = self._weights_key() if keep else None
-        if not keep or key != self._cache_key:
+        if not (keep and self._is_kept()):
             sampled = self.sample_kernel()
-            self._sampled, self._cache_key = sampled.keep() if keep else sampled, key
+            self._sampled = sampled.keep() if keep else sampled
+            self._kept = (Versions(self), self.generator, self.sampling_rate_norm) if keep else None
         return self._sampled
 
-    def _weights_key(self) -> tuple:
-        """Changes whenever a parameter is written to, replaced or moved."""
-        tensors = [*self.parameters(), *self.generator.buffers()]
-        versions = tuple((t.data_ptr(), t._version) for t in tensors)
-        return versions, self.kernel_size, self.sampling_rate_norm
+    def _is_kept(self) -> bool:
+        """Whether the kernel at hand is what sampling it anew would give."""
+        if self._kept is None:
+            return False
+        versions, generator, norm = self._kept
+        return generator is self.generator and norm == self.sampling_rate_norm and versions.hold()
 
     def train(self, mode: bool = True) -> CKConv:
-        self._cache_key = None
+        self._kept = None
         return super().train(mode)
 
     # ----- its size -----------------------------------------------------------------------------
@@ -203,7 +205,7 @@ class CKConv(nn.Module):
 
     def _fix_kernel_size(self, size: Sequence[int]) -> None:
         self.kernel_size = tuple(int(n) for n in size)
-        self._sampled = self._cache_key = None
+        self._sampled = self._kept = None
         with torch.no_grad():
             self.extent.copy_(torch.tensor(self.kernel_size))
 
@@ -232,11 +234,11 @@ class CKConv(nn.Module):
         super()._load_from_state_dict(state_dict, prefix, *args)
         if self.extent.any():
             self._fix_kernel_size(self.extent.tolist())
-        self._cache_key = None
+        self._kept = None
 
     def __getstate__(self) -> dict:
         """Copies and pickles leave out the sampled kernel: it belongs to the last forward pass."""
-        return {**self.__dict__, "_sampled": None, "_prepared": None, "_cache_key": None}
+        return {**self.__dict__, "_sampled": None, "_prepared": None, "_kept": None}
 
     def extra_repr(self) -> str:
         return (

@@ -106,7 +106,7 @@ def test_uncut_transforms_are_of_the_whole_sequence():
 def test_an_ordinary_network_has_the_same_kernel_sizes():
     for workload in (IMAGES, SEQUENCES):
         problem = problem_of(workload)
-        model = BACKENDS["conv"].network(problem.model)
+        model = BACKENDS["conv"].network(problem)
         assert workloads.kernel_sizes(model) == {}
         for name, size in problem.sizes.items():
             assert model.get_submodule(name).kernel_size == size

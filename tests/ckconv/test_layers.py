@@ -177,6 +177,34 @@ def test_kept_kernels_follow_the_weights():
     assert layer.generator.output.weight.grad is not None
 
 
+def _replace(layer):
+    layer.generator.output.bias = torch.nn.Parameter(layer.generator.output.bias + 1)
+
+
+def _swap_data(layer):
+    layer.generator.output.weight.data = 2 * layer.generator.output.weight.data
+
+
+def _other_generator(layer):
+    torch.manual_seed(1)
+    layer.generator = make(CKConv, horizon="9").generator
+
+
+@pytest.mark.parametrize("change", [_replace, _swap_data, _other_generator])
+def test_kept_kernels_follow_whatever_is_done_to_the_weights(change):
+    layer = CKConv(3, 4, 2, conv=ConvConfig(horizon="9", cache=True)).eval()
+    x = torch.randn(1, 3, 9, 9)
+    with torch.no_grad():
+        before = layer(x)
+        change(layer)
+        found = layer(x)
+        fresh = copy.deepcopy(layer)(x)
+        assert torch.equal(found, fresh) and not torch.allclose(found, before)
+        weights = {n: p * 3 for n, p in layer.named_parameters()}
+        tripled = torch.func.functional_call(layer, weights, (x,))
+        assert not torch.allclose(tripled, found) and torch.equal(layer(x), found)
+
+
 @pytest.mark.parametrize("use_fft", ["True", "False"])
 def test_kept_kernels_give_the_same_output(use_fft):
     config = ConvConfig(horizon="9", cache=True, use_fft=use_fft)
