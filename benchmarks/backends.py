@@ -32,6 +32,7 @@ _conv = ckconv.functional.conv
 # Multiply-adds that a direct convolution is given before it has to be asked for by --slow.
 DIRECT_LIMIT = {"cpu": 3e12, "cuda": 3e15}
 MEMORY_LIMIT = {"cpu": 4 << 30, "cuda": 64 << 30}  # bytes, for peers that need very much
+_AT_ONCE = {"cpu": 1 << 62, "cuda": 1 << 62}  # numbers in a chunk: more than there ever are
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,7 @@ class Backend:
         label: as it is shown.
         conv: stands in for `ckconv.functional.conv`; None: ours.
         frames: False: one transform per sequence, uncut.
+        chunks: False: the kernel's whole spectrum at once.
         last_step: False: in evaluation all steps are computed, also where only the last is read.
         ordinary: convolutions are `torch.nn.Conv{1,2}d` of the same kernel size.
         is_direct: it slides kernels, at a cost that grows with their size.
@@ -55,6 +57,7 @@ class Backend:
     label: str
     conv: Callable[..., Tensor] | None = None
     frames: bool = True
+    chunks: bool = True
     last_step: bool = False
     ordinary: bool = False
     is_direct: bool = False
@@ -73,6 +76,8 @@ class Backend:
                 stack.enter_context(mock.patch.object(ckconv.functional, "conv", self.conv))
             if not self.frames:
                 stack.enter_context(mock.patch.object(spectral, "plan_frames", _whole))
+            if not self.chunks:
+                stack.enter_context(mock.patch.object(spectral, "_CHUNK", _AT_ONCE))
             if not self.last_step:
                 never = mock.patch.object(ResidualBlock, "can_skip_to_last_step", False)
                 stack.enter_context(never)
@@ -188,6 +193,7 @@ BACKENDS = {
         ),
         Backend("conv", "nn.Conv", ordinary=True, is_direct=True, layout="False"),
         Backend("uncut", "ours, uncut FFT", _forced_spectral, frames=False),
+        Backend("whole", "ours, spectrum at once", _forced_spectral, chunks=False),
         Backend("spectral", "ours, FFT always", _forced_spectral),
         Backend("all-steps", "ours, all steps"),
         Backend("ours", "ours", last_step=True),

@@ -15,6 +15,7 @@ COLOURS = {
     "fft-conv": "#f0e442",
     "conv": "#56b4e9",
     "uncut": "#cc79a7",
+    "whole": "#b39ddb",
     "spectral": "#009e73",
     "all-steps": "#d55e00",
     "ours": "#0072b2",

@@ -14,29 +14,10 @@ from typing import Any
 
 from cfg.cli import compose
 from cfg.mistakes import preset_names
-from training.checkpoints import flatten, plain
+from training.checkpoints import NEUTRAL, flatten, plain
 from training.report import CONFIG, FAILURE, RESULT, read_commands
 
-# Flags that say where and how a run is watched, not what it computes.
-IGNORED = (
-    "comment",
-    "dataset_params.from_cache",
-    "dataset_params.in_ram",
-    "dataset_params.root",
-    "dataset_params.workers",
-    "debug",
-    "device",
-    "profile.",
-    "seed",
-    "summary",
-    "test.",
-    "time",
-    "train.channels_last",
-    "train.compile",
-    "train.report_top5_acc",
-    "train.resume",
-    "wandb.",
-)
+IGNORED = (*NEUTRAL, "seed", "train.resume")  # flags in which runs of one row may differ
 TYPED = "+experiment="
 NO_PRESET = "(no preset)"
 

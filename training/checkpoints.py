@@ -22,8 +22,8 @@ FORMAT = "flexconv checkpoint 1"
 NO_RESUME = ("", "False", "None")  # values of train.resume that start afresh
 OWN_FOLDER = ("auto", "True")  # values that continue whatever the run's own folder holds
 
-# Flags that may change between a run and its continuation: they do not touch the weights.
-FREE = (
+# Flags that say where and how a run computes and is watched, not what it computes.
+NEUTRAL = (
     "comment",
     "dataset_params.from_cache",
     "dataset_params.in_ram",
@@ -31,16 +31,17 @@ FREE = (
     "dataset_params.workers",
     "debug",
     "device",
-    "pretrained",
     "profile.",
     "summary",
     "test.",
     "time",
-    "train.early_stop",
-    "train.epochs",
+    "train.channels_last",
+    "train.compile",
     "train.report_top5_acc",
     "wandb.",
 )
+# Flags that may change between a run and its continuation.
+FREE = (*NEUTRAL, "pretrained", "train.early_stop", "train.epochs")
 
 
 def write_atomically(path: Path, data: bytes) -> None:

@@ -69,6 +69,7 @@ def test_all_backends_compute_the_same(workload, backend, mode):
         ("fft", "fft_conv", ["direct_conv", "spectral_conv"]),
         ("spectral", "spectral_conv", ["direct_conv", "fft_conv"]),
         ("uncut", "spectral_conv", ["direct_conv", "fft_conv"]),
+        ("whole", "spectral_conv", ["direct_conv", "fft_conv"]),
     ],
 )
 def test_a_backend_is_what_it_is_called(name, used, unused):
