@@ -1,6 +1,7 @@
 """Fit the rates of the convolution's cost model to this machine.
 
     python benchmarks/calibrate.py [--device cpu|cuda] [--rounds 5]
+    python benchmarks/calibrate.py --check    # the present rates on the layers of run.py's networks
 
 Times a forward and backward pass of direct and spectral convolutions over a grid of shapes and
 fits the seconds per operation that `ckconv.functional.plan` uses to choose between them. Prints
@@ -24,6 +25,7 @@ from scipy.optimize import least_squares
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import ckconv.functional as F  # noqa: E402
+from benchmarks.workloads import WORKLOADS, make_problem  # noqa: E402
 from ckconv.functional import plan  # noqa: E402
 
 FUNCTIONS = 33
@@ -74,17 +76,48 @@ def measure(shape: tuple[int, ...], dim: int, device: str, rounds: int) -> dict:
         for backend in times:
             elapsed = time_once(backend, [x, weight, basis], grad, dim == 1)
             times[backend] = min(times[backend], elapsed)
+    return {"shape": shape, "times": times, **operations(shape, dim, device)}
+
+
+def operations(shape: tuple[int, ...], dim: int, device: str) -> dict[str, dict[str, float]]:
+    """What each backend does for a shape, in the cost model's counts."""
+    batch, channels, out, size, k = shape
+    x_shape = (batch, channels, *[size] * dim)
     centre = k - 1 if dim == 1 else k // 2
-    before, after = min(centre, size - 1), min(k - 1 - centre, size - 1)
-    reached = (out, channels, *[before + after + 1] * dim)
-    frames = plan.plan_frames(tuple(x.shape), reached, ((before, after),) * dim, FUNCTIONS, device)
+    pad = ((min(centre, size - 1), min(k - 1 - centre, size - 1)),) * dim
+    reached = (out, channels, *(before + after + 1 for before, after in pad))
+    frames = plan.plan_frames(x_shape, reached, pad, FUNCTIONS, device)
     model = plan.CostModel(device)
     return {
-        "shape": shape,
-        "times": times,
-        "direct": model.direct_counts(x.shape, reached, ((before, after),) * dim, FUNCTIONS),
-        "fft": model.spectral_counts(x.shape, reached, frames, FUNCTIONS),
+        "direct": model.direct_counts(x_shape, reached, pad, FUNCTIONS),
+        "fft": model.spectral_counts(x_shape, reached, frames, FUNCTIONS),
     }
+
+
+def workload_layers(device: str) -> list[tuple[tuple[int, ...], int]]:
+    """The shapes of the layers that `run.py` steps, and their dimensions.
+
+    Those for which the present rates expect tenfold costs are left out: there the choice is clear,
+    and a direct convolution may take minutes.
+    """
+    shapes = {}
+    for workload in WORKLOADS.values():
+        if workload.is_epoch:
+            continue
+        problem = make_problem(workload, torch.device(device), "fp32")
+        batch, _, *size = problem.inputs.shape
+        layers = dict(problem.model.named_modules())
+        for name, kernel in problem.sizes.items():
+            layer = layers[name]
+            shape = batch, layer.in_channels, layer.out_channels, size[0], kernel[0]
+            shapes[shape] = layer.dim
+    return [(shape, dim) for shape, dim in shapes.items() if _is_close(shape, dim, device)]
+
+
+def _is_close(shape: tuple[int, ...], dim: int, device: str) -> bool:
+    counts = operations(shape, dim, device)
+    expected = [plan.CostModel(device).seconds(counts[backend]) for backend in ("direct", "fft")]
+    return max(expected) < 10 * min(expected)
 
 
 def fit(rows: list[dict], names: list[str]) -> dict[str, float]:
@@ -130,13 +163,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--check", action="store_true", help="of the present rates; fits none")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    rows = [
-        measure(shape, dim, args.device, args.rounds)
-        for dim, shapes in ((1, SHAPES_1D), (2, SHAPES_2D))
-        for shape in shapes
-    ]
+    if args.check:
+        shapes = workload_layers(args.device)
+        rows = [measure(shape, dim, args.device, args.rounds) for shape, dim in shapes]
+        report(rows, plan.rates(args.device))
+        return
+    shapes = [(shape, 1) for shape in SHAPES_1D] + [(shape, 2) for shape in SHAPES_2D]
+    rows = [measure(shape, dim, args.device, args.rounds) for shape, dim in shapes]
     names = list(dict.fromkeys(key for row in rows for b in ("direct", "fft") for key in row[b]))
     report(rows, fit(rows, names))
 

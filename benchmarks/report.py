@@ -140,7 +140,7 @@ def chart(path: Path, values: dict[str, Any]) -> None:
     figure, axes = plt.subplots(
         1,
         len(modes),
-        figsize=(3 + 4.5 * len(modes), 1.6 + 0.17 * len(workloads) * (len(names) + 1)),
+        figsize=(3 + 4.5 * len(modes), 1.2 + 0.11 * len(workloads) * (len(names) + 1)),
         sharey=True,
         squeeze=False,
         layout="constrained",
@@ -150,7 +150,7 @@ def chart(path: Path, values: dict[str, Any]) -> None:
         _bars(axis, workloads, names, rows)
         axis.set_title(TITLES[mode], fontsize=10)
     axes[0, 0].set_yticks(range(len(workloads)), workloads, fontsize=8)
-    axes[0, 0].invert_yaxis()
+    axes[0, 0].set_ylim(len(workloads) - 0.5, -0.5)
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=len(labels), fontsize=8)
     temporary = path.with_name(path.stem + ".part.png")

@@ -90,6 +90,11 @@ def transform_lengths(
     return tuple(lengths)
 
 
+def rates(device: str) -> dict[str, float]:
+    """Seconds per operation, by its kind; an unknown device is taken for a CPU."""
+    return _RATES.get(device, _RATES["cpu"])
+
+
 @dataclass(frozen=True)
 class CostModel:
     """Expected seconds of a forward and backward pass, from counts of operations.
@@ -102,11 +107,11 @@ class CostModel:
 
     def spectral(self, *shapes: object) -> float:
         """A factored kernel's spectral convolution; arguments as for `spectral_counts`."""
-        return self._seconds(self.spectral_counts(*shapes))
+        return self.seconds(self.spectral_counts(*shapes))
 
     def direct(self, *shapes: object) -> float:
         """A direct convolution; arguments as for `direct_counts`."""
-        return self._seconds(self.direct_counts(*shapes))
+        return self.seconds(self.direct_counts(*shapes))
 
     def spectral_counts(
         self, x_shape: Sequence[int], kernel_shape: Sequence[int], frames: Frames, functions: int
@@ -137,7 +142,8 @@ class CostModel:
         """Operations of each kind of a direct convolution, its kernel written out first."""
         batch, pixels, channels = x_shape[0], math.prod(x_shape[2:]), kernel_shape[:2]
         meetings = math.prod(
-            _meetings(n, k, before) for n, k, (before, _) in zip(x_shape[2:], kernel_shape[2:], pad)
+            _meetings(n, k, before) if before == after else n * k  # else zeros are written out
+            for n, k, (before, after) in zip(x_shape[2:], kernel_shape[2:], pad)
         )
         kind = f"direct{len(pad)}d"
         if len(pad) == 2:
@@ -150,9 +156,10 @@ class CostModel:
             "direct_start": 1,
         }
 
-    def _seconds(self, counts: dict[str, float]) -> float:
-        rates = _RATES.get(self.device, _RATES["cpu"])
-        return sum(n * rates[kind] for kind, n in counts.items())
+    def seconds(self, counts: dict[str, float]) -> float:
+        """What operations of each kind cost together."""
+        known = rates(self.device)
+        return sum(n * known[kind] for kind, n in counts.items())
 
 
 @lru_cache(maxsize=4096)
