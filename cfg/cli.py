@@ -23,7 +23,7 @@ from cfg.schema import Config
 from ckconv.errors import UsageError
 from training import distributed
 from training.checkpoints import LAST, NO_RESUME, OWN_FOLDER
-from training.interruption import EXIT_CODE, Interrupted
+from training.interruption import EXIT_CODE, Interrupted, hang_up
 from training.report import forget_failure, write_failure
 
 CONFIG_FOLDER = Path(__file__).resolve().parent
@@ -110,6 +110,8 @@ def program(run: Callable[[DictConfig, Job], float | None]) -> Callable[[], None
             _fail(f"interrupted{goes_on}", status=130)
         except Interrupted as stop:
             _fail(f"stopped by {stop.signal_name}; train.resume={folder} continues it", EXIT_CODE)
+        except BrokenPipeError:
+            hang_up()
         except Exception as error:
             message = sentence(error)
             write_failure(folder, message or repr(error))
@@ -121,12 +123,12 @@ def program(run: Callable[[DictConfig, Job], float | None]) -> Callable[[], None
     def main() -> None:
         arguments = sys.argv[1:]
         distributed.setup()
-        if {"-h", "--help"} & set(arguments):
-            print(help_text(Path(sys.argv[0]).name, run.__doc__ or ""))
-            return
-        register()
         os.environ["HYDRA_FULL_ERROR"] = "1"
         try:
+            if {"-h", "--help"} & set(arguments):
+                print(help_text(Path(sys.argv[0]).name, run.__doc__ or ""), flush=True)
+                return
+            register()
             parser = get_args_parser()
             parser.error = _unknown_option
             parser.parse_args(arguments)
@@ -139,6 +141,9 @@ def program(run: Callable[[DictConfig, Job], float | None]) -> Callable[[], None
                 functools.wraps(run)(start)
             )()
             distributed.shutdown()
+            sys.stdout.flush()
+        except BrokenPipeError:
+            hang_up()
         except KeyboardInterrupt:
             _fail("interrupted", status=130)
         except Exception as error:

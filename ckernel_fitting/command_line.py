@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from ckconv.errors import UsageError
 from ckernel_fitting.settings import Settings
+from training.interruption import hang_up
 
 HELP_COLUMN, HELP_WIDTH = 34, 100
 SWITCH = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
@@ -129,11 +130,14 @@ def program(
     A mistake of the user ends with one sentence on stderr and exit status 1.
     """
     arguments = sys.argv[1:]
-    if {"-h", "--help"} & set(arguments):
-        print(help_text(name, purpose, kind, hidden))
-        return
     try:
-        run(*parse(arguments, kind))
+        if {"-h", "--help"} & set(arguments):
+            print(help_text(name, purpose, kind, hidden), flush=True)
+        else:
+            run(*parse(arguments, kind))
+        sys.stdout.flush()
+    except BrokenPipeError:
+        hang_up()
     except UsageError as error:
         message, status = str(error), 1
     except OSError as error:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
 import threading
+import typing
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
@@ -71,3 +74,9 @@ class Interruption:
             return
         name = signal.Signals(number).name if number else "a signal to another process"
         raise Interrupted(self.folder, name)
+
+
+def hang_up() -> typing.NoReturn:
+    """End quietly, as after a SIGPIPE: whoever read the output, `head` for one, has left."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is still buffered
+    sys.exit(128 + signal.SIGPIPE)

@@ -170,3 +170,28 @@ def test_threads_are_told_to_sleep_before_torch_is_imported(program):
         text=True,
     )
     assert done.stdout.strip() == "PASSIVE", done.stderr
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["run_experiment.py", "--help"],
+        ["run_experiment.py", "debug=True", "device=cpu", "train.epochs=1", "train.max_batches=2"],
+        ["ckernel_fitting/fit_function.py", "--help"],
+    ],
+    ids=lambda command: " ".join(command[:2]),
+)
+def test_a_reader_that_leaves_ends_a_program_quietly(command, tmp_path):
+    """As in `python run_experiment.py | head -1`."""
+    folder = [f"hydra.run.dir={tmp_path}"] if "debug=True" in command else []
+    child = subprocess.Popen(
+        [sys.executable, *command, *folder],
+        cwd=CONFIG_FOLDER.parent,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    child.stdout.close()
+    errors = child.stderr.read()
+    assert child.wait(timeout=120) == 141
+    assert "Error" not in errors and "Traceback" not in errors
