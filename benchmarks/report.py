@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.backends import BACKENDS
+from training.checkpoints import write_atomically
 
 COLOURS = {
     "direct": "#999999",
@@ -27,15 +28,8 @@ TITLES = {
 }
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a file under a temporary name and rename it."""
-    temporary = path.with_name(path.name + ".part")
-    temporary.write_text(text)
-    temporary.replace(path)
-
-
 def write_json(path: Path, values: dict[str, Any]) -> None:
-    write_text(path, json.dumps(values, indent=1) + "\n")
+    write_atomically(path, (json.dumps(values, indent=1) + "\n").encode())
 
 
 def duration(seconds: float) -> str:

@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from hydra.errors import HydraException
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
@@ -37,9 +36,9 @@ from benchmarks.measure import (  # noqa: E402
     machine,
 )
 from benchmarks.workloads import PRECISIONS, WORKLOADS, Workload  # noqa: E402
-from cfg.mistakes import sentence  # noqa: E402
 from ckconv.errors import UsageError  # noqa: E402
 from training import runtime  # noqa: E402
+from training.checkpoints import write_atomically  # noqa: E402
 from training.environment import environment  # noqa: E402
 
 
@@ -99,8 +98,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     backends = chosen_backends(args.backends)
     try:
         workloads[0].config(args.precision, tuple(args.flags))
-    except (UsageError, HydraException) as error:
-        parser.error(f"--flags: {sentence(error, composing=True)}")
+    except UsageError as error:
+        parser.error(f"--flags: {error}")
     settings = Settings(
         device,
         args.precision,
@@ -180,7 +179,7 @@ def in_order(rows: list[dict]) -> list[dict]:
 
 def write(files: Path, values: dict[str, Any]) -> None:
     report.write_json(files.with_name(files.name + ".json"), values)
-    report.write_text(files.with_name(files.name + ".md"), report.table(values))
+    write_atomically(files.with_name(files.name + ".md"), report.table(values).encode())
     report.chart(files.with_name(files.name + ".png"), values)
 
 

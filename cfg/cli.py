@@ -14,6 +14,7 @@ import hydra
 from hydra._internal.utils import get_args_parser
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -44,10 +45,16 @@ def register() -> None:
 
 
 def compose(overrides: Sequence[str] = ()) -> DictConfig:
-    """The checked config of a command line, without running anything."""
+    """The checked config of a command line, without running anything.
+
+    Raises `UsageError` for flags that cannot be.
+    """
     register()
-    with hydra.initialize_config_dir(str(CONFIG_FOLDER), version_base="1.3"):
-        return check_flags(hydra.compose("config", overrides=list(overrides)))
+    try:
+        with hydra.initialize_config_dir(str(CONFIG_FOLDER), version_base="1.3"):
+            return check_flags(hydra.compose("config", overrides=list(overrides)))
+    except HydraException as error:
+        raise UsageError(sentence(error, composing=True)) from error
 
 
 def run_folder(resume: str, fresh: str) -> str:

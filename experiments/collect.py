@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 from ckconv.errors import UsageError
 from experiments import tables
 from experiments.runs import LeftOut, collect
+from training.checkpoints import write_atomically
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -29,13 +29,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(text)
         if options.out:
             options.out.mkdir(parents=True, exist_ok=True)
-            write(options.out / "table.md", tables.markdown(shown))
-            write(options.out / "table.csv", tables.as_csv(shown))
-            write(options.out / "table.tex", tables.latex(shown))
+            write_atomically(options.out / "table.md", tables.markdown(shown).encode())
+            write_atomically(options.out / "table.csv", tables.as_csv(shown).encode())
+            write_atomically(options.out / "table.tex", tables.latex(shown).encode())
         if options.write:
             everything = tables.write_results(rows)
             lines = tables.make_lines(everything, tables.read_paper())
-            write(tables.README, tables.fill_in(tables.README.read_text(), lines))
+            text = tables.fill_in(tables.README.read_text(), lines)
+            write_atomically(tables.README, text.encode())
     except (UsageError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -63,13 +64,6 @@ def parser() -> argparse.ArgumentParser:
 def notes(left_out: list[LeftOut]) -> list[str]:
     """A sentence for every run that is in no row."""
     return [f"left out: {run.folder}: {run.reason}" for run in left_out]
-
-
-def write(path: Path, text: str) -> None:
-    """Write a text file under a temporary name and rename it."""
-    temporary = path.with_name(path.name + ".part")
-    temporary.write_text(text)
-    os.replace(temporary, path)
 
 
 if __name__ == "__main__":

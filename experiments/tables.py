@@ -6,13 +6,14 @@ import csv
 import io
 import re
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import yaml
 
 from ckconv.errors import UsageError
 from experiments.runs import Row
+from training.records import write_csv
 
 FOLDER = Path(__file__).resolve().parent
 PAPER = FOLDER / "paper.yaml"
@@ -147,10 +148,7 @@ def write_results(rows: Iterable[Row], path: Path = RESULTS) -> list[Row]:
     renewed = {(row.preset, row.changes) for row in new}
     kept = [row for row in read_results(path) if (row.preset, row.changes) not in renewed]
     merged = sorted(kept + new, key=lambda row: (row.preset, row.changes))
-    with open(path, "w", newline="") as file:
-        writer = csv.DictWriter(file, [field.name for field in fields(Row)], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(asdict(row) for row in merged)
+    write_csv(path, [asdict(row) for row in merged])
     return merged
 
 
