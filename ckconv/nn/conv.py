@@ -174,15 +174,15 @@ class CKConv(nn.Module):
         if not (keep and self._is_kept()):
             sampled = self.sample_kernel()
             self._sampled = sampled.keep() if keep else sampled
-            self._kept = (Versions(self), self.generator, self.sampling_rate_norm) if keep else None
+            self._kept = (Versions(self), self.sampling_rate_norm) if keep else None
         return self._sampled
 
     def _is_kept(self) -> bool:
         """Whether the kernel at hand is what sampling it anew would give."""
         if self._kept is None:
             return False
-        versions, generator, norm = self._kept
-        return generator is self.generator and norm == self.sampling_rate_norm and versions.hold()
+        versions, norm = self._kept
+        return norm == self.sampling_rate_norm and versions.hold()
 
     def train(self, mode: bool = True) -> CKConv:
         self._kept = None
