@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-import copy
 import itertools
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
-from torch import nn
 
 from cfg.cli import Job, program
 from ckconv.errors import UsageError
 from datasets import build_loaders, describe
-from datasets.task import Task
 from models import build_model
 from training import pretrained, profile_report, profiling, report, runtime
-from training.profile_steps import check, fake_batches, make_step, real_batches, shape_of
+from training.profile_steps import (
+    check,
+    fake_batches,
+    make_step,
+    peak_bytes,
+    real_batches,
+    shape_of,
+)
 from training.validate import prepare, validate, validate_task
 
 
@@ -72,14 +76,6 @@ def output_folder(given: str, run_folder: Path) -> Path:
             "give another folder"
         ) from error
     return folder
-
-
-def peak_bytes(model: nn.Module, task: Task, cfg: DictConfig, batch: tuple) -> int:
-    """The most memory that tensors take in a step, with weights, gradients and optimizer."""
-    model = copy.deepcopy(model)  # a copy leaves the last step's kernels and gradients behind
-    step, training = make_step(model, task, cfg, itertools.repeat(batch))
-    peak = profiling.peak_memory(step, batch[0].device)
-    return peak + profiling.state_bytes(model, training.optimizer, *batch)
 
 
 if __name__ == "__main__":

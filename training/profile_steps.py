@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator
-from itertools import count
+from itertools import count, repeat
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from datasets.task import Loader, Task
 from training.evaluation import Totals
 from training.loop import train_step
 from training.losses import task_loss
+from training.profiling import peak_memory, state_bytes
 from training.runtime import autocast
 from training.state import Training
 
@@ -100,3 +102,11 @@ def make_step(
     is_training = cfg.profile.mode == "train"
     model.train(is_training)
     return (train if is_training else evaluate), training
+
+
+def peak_bytes(model: nn.Module, task: Task, cfg: Any, batch: tuple) -> int:
+    """The most memory that tensors take in a step, with weights, gradients and optimizer."""
+    model = copy.deepcopy(model)  # a copy leaves the last step's kernels and gradients behind
+    step, training = make_step(model, task, cfg, repeat(batch))
+    peak = peak_memory(step, batch[0].device)
+    return peak + state_bytes(model, training.optimizer, *batch)

@@ -147,7 +147,7 @@ def test_a_config_with_a_missing_reference_is_a_users_mistake():
         check_flags(cfg)
 
 
-@pytest.mark.parametrize("program", ["run_experiment.py", "run_crossres.py"])
+@pytest.mark.parametrize("program", ["run_experiment.py", "run_crossres.py", "run_profiler.py"])
 def test_threads_are_told_to_sleep_before_torch_is_imported(program):
     script = (
         "import builtins, os, runpy, sys\n"
