@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from small_runs import SMALL_NETWORK
 
 import run_crossres
 from cfg.cli import compose
@@ -25,12 +26,8 @@ from training.validate import validate
 
 ROOT = Path(__file__).resolve().parent.parent
 SMALL = [
-    "debug=True",
-    "device=cpu",
-    "net.no_hidden=4",
-    "net.no_blocks=1",
+    *SMALL_NETWORK,
     "net.dropout=0.1",
-    "kernel.no_hidden=8",
     "kernel.no_layers=2",
     "train.batch_size=32",
     "train.max_batches=2",

@@ -17,16 +17,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from small_runs import SMALL_NETWORK
 
 import run_experiment
 
 ROOT = Path(__file__).resolve().parent.parent
 SMALL = [
-    "debug=True",
-    "device=cpu",
-    "net.no_hidden=4",
-    "net.no_blocks=1",
-    "kernel.no_hidden=8",
+    *SMALL_NETWORK,
     "train.batch_size=128",
 ]
 

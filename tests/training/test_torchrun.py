@@ -12,16 +12,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from small_runs import SMALL_NETWORK
 
 ROOT = Path(__file__).resolve().parents[2]
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
 FLAGS = [
-    "debug=True",
-    "device=cpu",
-    "net.no_hidden=4",
-    "net.no_blocks=1",
+    *SMALL_NETWORK,
     "net.dropout=0.1",
-    "kernel.no_hidden=8",
     "train.ema=0.9",
     "train.epochs=12",
     "train.resume=auto",
