@@ -6,22 +6,19 @@ import time
 
 from omegaconf import DictConfig
 
-from cfg.cli import Job, program
 from models import build_model
-from training import (
-    checkpoints,
-    crossres,
-    crossres_report,
-    distributed,
-    figures,
-    pretrained,
-    report,
-    runtime,
-)
-from training.crossres import CrossRes
+from program import device as runtime
+from program import distributed
+from program.command_line import Job, program
+from training import checkpoints, pretrained
+from training.crossres import report as crossres_report
+from training.crossres import stages as crossres
+from training.crossres.stages import CrossRes
+from training.report import figures
+from training.report import result as report
+from training.report.wandb_log import WandbLog
 from training.sync_batchnorm import synchronize_batchnorm
 from training.validate import prepare, validate, validate_task
-from training.wandb_log import WandbLog
 
 
 @program

@@ -6,17 +6,22 @@ import time
 
 from omegaconf import DictConfig
 
-from cfg.cli import Job, program
 from datasets import build_loaders, describe
 from models import build_model
-from training import checkpoints, distributed, figures, pretrained, records, report, runtime
+from program import device as runtime
+from program import distributed
+from program.command_line import Job, program
+from training import checkpoints, pretrained
 from training.evaluation import evaluate
 from training.loop import fit
+from training.report import epochs as records
+from training.report import figures
+from training.report import result as report
+from training.report.summary import print_summary
+from training.report.wandb_log import WandbLog
 from training.sampling_rate import at_test_rate
-from training.summary import print_summary
 from training.sync_batchnorm import synchronize_batchnorm
 from training.validate import prepare, validate, validate_task
-from training.wandb_log import WandbLog
 
 
 @program

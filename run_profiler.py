@@ -7,12 +7,15 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
-from cfg.cli import Job, program
 from ckconv.errors import UsageError
 from datasets import build_loaders, describe
 from models import build_model
-from training import pretrained, profile_report, profiling, report, runtime
-from training.profile_steps import (
+from program import device as runtime
+from program.command_line import Job, program
+from training import pretrained
+from training.profiling import measure as profiling
+from training.profiling import report as profile_report
+from training.profiling.steps import (
     check,
     fake_batches,
     make_step,
@@ -20,6 +23,7 @@ from training.profile_steps import (
     real_batches,
     shape_of,
 )
+from training.report import result as report
 from training.validate import prepare, validate, validate_task
 
 

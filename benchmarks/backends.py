@@ -23,9 +23,9 @@ from torch import Tensor, nn
 import ckconv.functional
 from benchmarks.workloads import Problem, kernel_sizes, multiplications
 from ckconv.functional import FactoredKernel, plan, spectral
+from ckconv.models.blocks import CausalConv1d, ResidualBlock
 from ckconv.nn import CKConv
-from models.blocks import CausalConv1d, ResidualBlock
-from training import runtime
+from program import device as runtime
 
 _conv = ckconv.functional.conv
 

@@ -15,7 +15,7 @@ from benchmarks.workloads import Workload
 from datasets import build_loaders
 from datasets.task import Loader, Task
 from models import build_model
-from training import runtime
+from program import device as runtime
 from training.evaluation import Totals
 from training.loop import epoch_steps, train_step
 from training.state import Training

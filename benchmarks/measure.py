@@ -19,10 +19,10 @@ import torch
 from benchmarks.backends import BACKENDS, Backend
 from benchmarks.workloads import WORKLOADS, Problem, Workload, make_problem
 from ckconv.nn import kept_kernels
+from program.device import autocast
 from training.evaluation import Totals
 from training.loop import train_step
-from training.profiling import peak_memory, state_bytes
-from training.runtime import autocast
+from training.profiling.measure import peak_memory, state_bytes
 from training.state import Training
 
 MODES = ("train", "evaluate", "uncached")  # uncached: evaluation that samples kernels every time

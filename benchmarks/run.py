@@ -37,9 +37,9 @@ from benchmarks.measure import (  # noqa: E402
 )
 from benchmarks.workloads import PRECISIONS, WORKLOADS, Workload  # noqa: E402
 from ckconv.errors import UsageError  # noqa: E402
-from training import runtime  # noqa: E402
+from program import device as runtime  # noqa: E402
+from program.environment import environment  # noqa: E402
 from training.checkpoints import write_atomically  # noqa: E402
-from training.environment import environment  # noqa: E402
 
 
 def make_parser() -> argparse.ArgumentParser:

@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from cfg.cli import compose
 from ckconv.nn import CKConv
 from datasets import describe
 from datasets.task import Task
 from models import build_model
+from program.command_line import compose
 
 SIGMAS_2D = (0.075, 0.25, 0.5, 1.0)
 SIGMAS_1D = (0.075, 0.3, 1.0)

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
-from types import ModuleType
-
-from ckconv import published
+from ckconv import antialiasing, published
 from ckconv.config import ConvConfig, KernelConfig, MaskConfig, RegularizeConfig
 from ckconv.errors import UsageError
 
@@ -15,12 +12,6 @@ __all__ = [
     "MaskConfig",
     "RegularizeConfig",
     "UsageError",
+    "antialiasing",
     "published",
 ]
-
-
-def __getattr__(name: str) -> ModuleType:
-    """Import `ckconv.antialiasing` when it is first named, so that it also runs with `-m`."""
-    if name == "antialiasing":
-        return importlib.import_module("ckconv.antialiasing")
-    raise AttributeError(f"module 'ckconv' has no attribute '{name}'")

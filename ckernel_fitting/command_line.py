@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from ckconv.errors import UsageError
 from ckernel_fitting.settings import Settings
-from training.interruption import hang_up
+from program.interruption import hang_up
 
 HELP_COLUMN, HELP_WIDTH = 34, 100
 SWITCH = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}

@@ -33,9 +33,9 @@ from ckernel_fitting.plots import save_figure
 from ckernel_fitting.records import output_folder
 from ckernel_fitting.settings import Settings
 from ckernel_fitting.targets import Target, build_target
+from program.device import choose_device
 from training.checkpoints import write_atomically
-from training.records import write_csv
-from training.runtime import choose_device
+from training.report.epochs import write_csv
 
 COLUMNS = ("target", "generator", "MSE", "PSNR, dB", "between samples", "between, at best")
 COLUMNS += ("seconds", "parameters", "lr", "frequency ×")

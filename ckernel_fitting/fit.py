@@ -15,7 +15,7 @@ from ckconv.errors import UsageError
 from ckernel_fitting.generators import build_generator, count_parameters
 from ckernel_fitting.settings import Settings, decays
 from ckernel_fitting.targets import Target
-from training.runtime import seed_everything
+from program.device import seed_everything
 from training.schedule import Schedule
 
 LOOK_EVERY = 50  # iterations between looks at the loss, each of which makes a GPU wait

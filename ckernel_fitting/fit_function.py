@@ -20,9 +20,9 @@ from ckernel_fitting.plots import fit_figure, save_figure
 from ckernel_fitting.records import append_row, output_folder
 from ckernel_fitting.settings import Settings, unused, validate
 from ckernel_fitting.targets import Target, build_target
+from program.device import choose_device
 from training.checkpoints import write_atomically
-from training.runtime import choose_device
-from training.wandb_log import WandbLog
+from training.report.wandb_log import WandbLog
 
 RESULTS = "fits.csv"
 LINES = 10  # of progress, where there is no terminal to draw a bar on

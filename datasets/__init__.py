@@ -17,16 +17,16 @@ from torch import Tensor
 
 from ckconv.errors import UsageError, check_choice
 from datasets.base import Dataset, Split
+from datasets.batches.loader import TensorLoader
+from datasets.batches.stream import StreamLoader
 from datasets.char_trajectories import CharTrajectories
 from datasets.cifar import CIFAR10, CIFAR100
 from datasets.digits import Digits
 from datasets.imagenet import IMAGENET_K, RESOLUTIONS, Imagenet, imagenet_of
 from datasets.images import PixelSequence
-from datasets.loader import TensorLoader
 from datasets.mnist import MNIST
 from datasets.speech_commands import SpeechCommands
 from datasets.stl10 import STL10
-from datasets.stream import StreamLoader
 from datasets.synthetic import AddProblem, CopyMemory
 from datasets.task import Loader, Loaders, Task
 

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from ckconv.errors import UsageError
-from datasets.resample import is_resampling
-from datasets.stored_images import ImageStore
+from datasets.batches.resample import is_resampling
+from datasets.batches.transforms import EveryNth, Pipeline
+from datasets.files.stored_images import ImageStore
 from datasets.task import Task
-from datasets.transforms import EveryNth, Pipeline
 
 DEFAULT_ROOT = Path(__file__).resolve().parent.parent / "data"
 SAMPLING_RATES = (1, 2, 4, 8)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ckconv.errors import UsageError
 from datasets.base import Dataset, Splits, data_root, sampled_length
-from datasets.download import Remote, obtain, read_file, unpack_zip
+from datasets.files.download import Remote, obtain, read_file, unpack_zip
 from datasets.series import cached, series_splits
 from datasets.split import three_way_sizes
 from datasets.task import Task

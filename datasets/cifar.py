@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ckconv.errors import UsageError
-from datasets.download import Remote, obtain, read_file, unpack_tar
+from datasets.files.download import Remote, obtain, read_file, unpack_tar
+from datasets.files.plain_pickle import PlainUnpickler
 from datasets.images import ImageDataset, RawImages
-from datasets.plain_pickle import PlainUnpickler
 
 PIXELS = 3 * 32 * 32
 

@@ -13,10 +13,9 @@ from torch import Tensor
 
 from ckconv.errors import UsageError
 from datasets.base import Split, Splits, augmentation, data_root
-from datasets.images import Images
-from datasets.plain_pickle import PlainUnpickler
-from datasets.split import held_out_count, hold_out
-from datasets.stored_images import (
+from datasets.batches.transforms import Pipeline
+from datasets.files.plain_pickle import PlainUnpickler
+from datasets.files.stored_images import (
     ArrayStore,
     Chunk,
     FolderStore,
@@ -28,8 +27,9 @@ from datasets.stored_images import (
     open_cache,
     write_cache,
 )
+from datasets.images import Images
+from datasets.split import held_out_count, hold_out
 from datasets.task import Task
-from datasets.transforms import Pipeline
 
 IMAGENET_K = "Imagenet-k"
 RESOLUTIONS = (64, 32, 16, 8)

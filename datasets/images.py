@@ -24,15 +24,13 @@ from datasets.base import (
     fixed_tensor,
     sampled_length,
 )
-from datasets.resample import (
+from datasets.batches.resample import (
     after_augmentation,
     before_augmentation,
     check_resampling,
     target_size,
 )
-from datasets.split import held_out_count, hold_out
-from datasets.task import Task
-from datasets.transforms import (
+from datasets.batches.transforms import (
     DigitDistortion,
     Flatten,
     FlipCrop,
@@ -41,6 +39,8 @@ from datasets.transforms import (
     Pipeline,
     RowsThenNoise,
 )
+from datasets.split import held_out_count, hold_out
+from datasets.task import Task
 
 PADDED_LENGTH = 1000  # steps of a noise-padded image
 PERMUTATION_SEED = 92916

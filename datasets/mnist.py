@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ckconv.errors import UsageError
-from datasets.download import Remote, obtain, read_file, unpack_gzip
+from datasets.files.download import Remote, obtain, read_file, unpack_gzip
 from datasets.images import ImageDataset, RawImages
 
 FILES = (

@@ -16,9 +16,9 @@ from torch import Tensor
 
 from ckconv.errors import UsageError
 from datasets.base import Split, Splits, every_nth
-from datasets.download import locked
+from datasets.batches.transforms import ObservationMask, Pipeline
+from datasets.files.download import locked
 from datasets.split import three_way
-from datasets.transforms import ObservationMask, Pipeline
 
 DROP_SEED = 56789
 CHUNK = 256  # samples at a time in passes over large arrays

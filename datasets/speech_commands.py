@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ckconv.errors import UsageError
 from datasets.base import Dataset, Splits, data_root, sampled_length
-from datasets.download import Remote, obtain, read_file, unpack_tar
+from datasets.files.download import Remote, obtain, read_file, unpack_tar
 from datasets.series import CHUNK, cached, series_splits
 from datasets.split import three_way_sizes
 from datasets.task import Task

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ckconv.errors import UsageError
-from datasets.download import Remote, obtain, read_file, unpack_tar
+from datasets.files.download import Remote, obtain, read_file, unpack_tar
 from datasets.images import ImageDataset, RawImages
 
 FILES = ("train_X.bin", "train_y.bin", "test_X.bin", "test_y.bin")

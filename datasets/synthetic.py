@@ -10,8 +10,8 @@ from torch import Tensor
 
 from ckconv.errors import UsageError
 from datasets.base import Dataset, Split, Splits
+from datasets.batches.transforms import OneHot, Pipeline
 from datasets.task import Task
-from datasets.transforms import OneHot, Pipeline
 
 SEEDS = {"train": 1, "validation": 2, "test": 3}
 

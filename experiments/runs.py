@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cfg.cli import compose
-from cfg.mistakes import preset_names
+from program.command_line import compose
+from program.mistakes import preset_names
 from training.checkpoints import NEUTRAL, flatten, plain
-from training.report import CONFIG, FAILURE, RESULT, read_commands
+from training.report.result import CONFIG, FAILURE, RESULT, read_commands
 
 IGNORED = (*NEUTRAL, "seed", "train.resume")  # flags in which runs of one row may differ
 TYPED = "+experiment="

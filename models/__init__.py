@@ -8,11 +8,11 @@ from torch import nn
 
 from ckconv.config import validate_conv, validate_kernel, validate_mask
 from ckconv.errors import UsageError
-from models.blocks import set_resolution
+from ckconv.models.blocks import set_resolution
+from ckconv.models.flexnet import FlexNet
+from ckconv.models.flextcn import FlexTCN
 from models.cifar_resnet import CIFARResNet
 from models.config import NetConfig, net_type, validate_net
-from models.flexnet import FlexNet
-from models.flextcn import FlexTCN
 from models.original_resnet import original_resnet
 
 if TYPE_CHECKING:

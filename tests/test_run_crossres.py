@@ -17,10 +17,13 @@ from PIL import Image
 from small_runs import SMALL_NETWORK
 
 import run_crossres
-from cfg.cli import compose
 from datasets import build_loaders, describe
 from models import build_model, set_resolution
-from training import crossres, crossres_report, loop, runtime
+from program import device as runtime
+from program.command_line import compose
+from training import loop
+from training.crossres import report as crossres_report
+from training.crossres import stages as crossres
 from training.evaluation import evaluate
 from training.validate import validate
 

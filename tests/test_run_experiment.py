@@ -118,7 +118,7 @@ def test_resuming_by_folder_needs_no_other_flag(finished, tmp_path, monkeypatch,
     class Killed(Exception):
         pass
 
-    from training.records import EpochLog
+    from training.report.epochs import EpochLog
 
     def stop(self, progress, model):
         raise Killed
@@ -359,7 +359,7 @@ def test_a_full_or_read_only_disk(tmp_path, monkeypatch, capsys, number, words):
 
 
 def test_an_interrupted_run_says_how_to_go_on(tmp_path, monkeypatch, capsys):
-    from training.records import EpochLog
+    from training.report.epochs import EpochLog
 
     def interrupt(self, progress, model):
         raise KeyboardInterrupt

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 import run_profiler
+from ckconv.models import blocks
 from ckconv.nn import CKConv
-from models import blocks
 
 ROOT = Path(__file__).resolve().parent.parent
 SMALL = [
@@ -145,7 +145,7 @@ def test_kernels_that_are_sampled_together(tmp_path, monkeypatch):
         if model.training:
             blocks.sample_together([m for m in model.modules() if isinstance(m, CKConv)])
 
-    monkeypatch.setattr("models.flexnet.sample_kernels", together)
+    monkeypatch.setattr("ckconv.models.flexnet.sample_kernels", together)
     assert run(monkeypatch, tmp_path) == 0
     result = json.loads((tmp_path / "profile.json").read_text())
     at_once = result["layers"]["(all layers at once)"]

@@ -12,10 +12,10 @@ import pytest
 import torch
 
 import run_experiment
-from cfg.cli import compose
 from ckconv import UsageError
 from datasets import describe
 from models import build_model
+from program.command_line import compose
 from training import pretrained
 from training.validate import validate
 

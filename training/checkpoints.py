@@ -15,7 +15,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from ckconv.errors import UsageError
-from training import distributed
+from program import distributed
 
 LAST, BEST = "last.pt", "best.pt"
 FORMAT = "flexconv checkpoint 1"

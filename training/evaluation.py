@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from ckconv.nn import kept_kernels
-from training.distributed import sum_over_ranks
+from program.device import autocast
+from program.distributed import sum_over_ranks
 from training.losses import right_answers, task_loss
-from training.runtime import autocast
 
 if TYPE_CHECKING:
     from datasets.task import Loader, Task

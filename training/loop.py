@@ -16,12 +16,13 @@ from tqdm import tqdm
 
 from ckconv.errors import UsageError
 from datasets.task import Loader, Loaders, Task
-from training import checkpoints, distributed
+from program import distributed
+from program.device import autocast
+from program.interruption import Interruption
+from training import checkpoints
 from training.evaluation import Totals, evaluate
-from training.interruption import Interruption
 from training.losses import regularization, task_loss
-from training.records import EpochLog
-from training.runtime import autocast
+from training.report.epochs import EpochLog
 from training.sampling_rate import at_test_rate
 from training.state import Progress, Training
 

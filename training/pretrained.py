@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from ckconv import published
 from ckconv.errors import UsageError
-from training import checkpoints, wandb_log
+from training import checkpoints
+from training.report import wandb_log
 
 
 def find(cfg: Any, folder: Path) -> Path | None:

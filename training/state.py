@@ -12,7 +12,8 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from datasets.task import Task
-from training import checkpoints, distributed
+from program import distributed
+from training import checkpoints
 from training.optimizer import build_optimizer
 from training.schedule import Schedule
 

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.distributed.nn.functional import all_reduce
 
 from ckconv.nn import CKConv
-from training.distributed import world_size
+from program.distributed import world_size
 
 
 class _Synchronized:

@@ -9,8 +9,8 @@ from ckconv.config import validate_conv, validate_kernel, validate_mask
 from ckconv.errors import UsageError, check_choice
 from datasets.task import Task
 from models.config import validate_net
-from training.distributed import agreed
-from training.runtime import draw_seed
+from program.device import draw_seed
+from program.distributed import agreed
 
 CHOICES = {
     "device": ("auto", "cuda", "cpu"),

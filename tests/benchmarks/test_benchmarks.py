@@ -16,7 +16,7 @@ from benchmarks.backends import BACKENDS, COMPARED
 from benchmarks.measure import Runner, Settings, compare, times_ours
 from benchmarks.workloads import WORKLOADS, Problem, Workload, multiplications
 from ckconv.functional import spectral
-from models.blocks import ResidualBlock
+from ckconv.models.blocks import ResidualBlock
 
 TINY = ("net.no_hidden=4", "net.no_blocks=1", "kernel.no_hidden=8", "mask.init_value=0.5")
 IMAGES = Workload("tiny-images", 3, TINY)

@@ -11,7 +11,7 @@ from urllib.parse import urlparse
 import pytest
 
 from cfg.schema import Config
-from datasets import download
+from datasets.files import download
 
 
 @pytest.fixture

@@ -15,9 +15,9 @@ from PIL import Image
 from cfg.schema import Config
 from ckconv.errors import UsageError
 from datasets import build_loaders, describe
+from datasets.batches.loader import TensorLoader
+from datasets.batches.stream import StreamLoader
 from datasets.imagenet import BATCHES, read_batch
-from datasets.loader import TensorLoader
-from datasets.stream import StreamLoader
 
 CLASSES = ("n01", "n02", "n03")
 MODES = {

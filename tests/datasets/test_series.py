@@ -16,7 +16,7 @@ from torchaudio.transforms import MFCC
 
 from ckconv.errors import UsageError
 from datasets import build_loaders, char_trajectories, describe, series, speech_commands
-from datasets.download import Remote
+from datasets.files.download import Remote
 from datasets.series import observed_steps, step_statistics
 
 SPLITS = ("train", "validation", "test")

@@ -11,12 +11,12 @@ import statistics
 
 import pytest
 
-from cfg.cli import compose
-from cfg.mistakes import preset_names
 from ckconv import UsageError
 from experiments import tables
 from experiments.collect import main
 from experiments.runs import NO_PRESET, collect
+from program.command_line import compose
+from program.mistakes import preset_names
 from training.checkpoints import plain
 
 CLOCK = iter(range(1_000_000, 2_000_000))

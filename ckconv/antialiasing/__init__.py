@@ -1,0 +1,5 @@
+"""Kernels that do not alias: their highest frequencies, Nyquist's, the loss, the picture."""
+
+from ckconv.antialiasing.loss import bound, frequencies, mask_frequency, nyquist, regularizer
+
+__all__ = ["bound", "frequencies", "mask_frequency", "nyquist", "regularizer"]

@@ -1,0 +1,1 @@
+"""From stored samples to batches of a network's inputs."""

@@ -1,0 +1,1 @@
+"""From the net and the disk: downloads, stored images, plain pickles."""

@@ -1,0 +1,1 @@
+"""What any program here stands on: command line, files, processes, device."""

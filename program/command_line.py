@@ -1,0 +1,212 @@
+"""From the command line to a checked config: what every `run_*.py` starts with."""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+import typing
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import hydra
+from hydra._internal.utils import get_args_parser
+from hydra.core.config_store import ConfigStore
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from cfg.schema import Config
+from ckconv.errors import UsageError
+from program import distributed
+from program.interruption import EXIT_CODE, Interrupted, hang_up
+from program.mistakes import known_flags, preset_names, sentence, unknown_flag
+from training.checkpoints import LAST, NO_RESUME, OWN_FOLDER
+from training.report.result import forget_failure, write_failure
+
+CONFIG_FOLDER = Path(__file__).resolve().parent.parent / "cfg"
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a run knows of how it was started."""
+
+    folder: Path  # where its files go
+    typed: tuple[str, ...] = ()  # the flags that were given on the command line
+
+
+def register() -> None:
+    """Make the flags' types known to Hydra, and the rule that names a run's folder."""
+    ConfigStore.instance().store(name="schema", node=Config)
+    OmegaConf.register_new_resolver("run_folder", run_folder, replace=True)
+
+
+def compose(overrides: Sequence[str] = ()) -> DictConfig:
+    """The checked config of a command line, without running anything.
+
+    Raises `UsageError` for flags that cannot be.
+    """
+    register()
+    try:
+        with hydra.initialize_config_dir(str(CONFIG_FOLDER), version_base="1.3"):
+            return check_flags(hydra.compose("config", overrides=list(overrides)))
+    except HydraException as error:
+        raise UsageError(sentence(error, composing=True)) from error
+
+
+def run_folder(resume: str, fresh: str) -> str:
+    """The folder that a run writes to: a fresh one, or the one that `train.resume` names.
+
+    `train.resume=True` names the newest folder beside the fresh one. It is the same in all
+    processes of a run. Raises `UsageError` where the named folder does not exist.
+    """
+    fresh = distributed.agreed(fresh)
+    if resume in NO_RESUME or resume == "auto":
+        return fresh
+    if resume in OWN_FOLDER:
+        runs = sorted(path for path in Path(fresh).parents[1].glob("*/*") if path.is_dir())
+        return distributed.agreed(str(runs[-1]) if runs else fresh)
+    if not Path(resume).is_dir():
+        raise UsageError(
+            f"train.resume={resume}: there is no such folder; give a run folder, or auto"
+        )
+    return resume
+
+
+def check_flags(cfg: DictConfig) -> DictConfig:
+    """The config with its interpolations resolved and the word None read as no value.
+
+    Raises `UsageError` for flags that were added with a plus but do not exist.
+    """
+    try:
+        OmegaConf.resolve(cfg)
+    except OmegaConfBaseException as error:
+        raise UsageError(" ".join(str(error).splitlines()[0].split())) from error
+    flags = set(known_flags())
+    for flag in _leaves(cfg):
+        if flag not in flags:
+            raise UsageError(unknown_flag(flag))
+        if OmegaConf.select(cfg, flag) == "None" and _is_optional(flag):
+            OmegaConf.update(cfg, flag, None)
+    return cfg
+
+
+def program(run: Callable[[DictConfig, Job], float | None]) -> Callable[[], None]:
+    """Turn `run(cfg, job)` into a command-line program.
+
+    The config is composed from `cfg/`, a preset and the command line, and checked. Every mistake
+    of the user ends with one sentence on stderr and exit status 1; a fault of the program shows
+    its stack trace. What `run` returns is what a search in a sweep looks at.
+    """
+
+    def start(cfg: DictConfig) -> float | None:
+        hydra_cfg = HydraConfig.get()
+        folder = Path(hydra_cfg.runtime.output_dir)
+        overrides = list(hydra_cfg.overrides.task)
+        typed = tuple(override.split("=")[0].lstrip("+") for override in overrides)
+        if hydra_cfg.mode == RunMode.MULTIRUN:
+            sys.argv = [f"{hydra_cfg.job.name}.py", *overrides]  # repeats this run of the sweep
+        try:
+            forget_failure(folder)
+            return run(check_flags(cfg), Job(folder, typed))
+        except KeyboardInterrupt:
+            goes_on = f"; train.resume={folder} continues it" if (folder / LAST).exists() else ""
+            _fail(f"interrupted{goes_on}", status=130)
+        except Interrupted as stop:
+            _fail(f"stopped by {stop.signal_name}; train.resume={folder} continues it", EXIT_CODE)
+        except BrokenPipeError:
+            hang_up()
+        except Exception as error:
+            message = sentence(error)
+            write_failure(folder, message or repr(error))
+            if message is None or hydra_cfg.mode == RunMode.MULTIRUN:
+                raise
+            _fail(message)
+
+    @functools.wraps(run)
+    def main() -> None:
+        arguments = sys.argv[1:]
+        distributed.setup()
+        os.environ["HYDRA_FULL_ERROR"] = "1"
+        try:
+            if {"-h", "--help"} & set(arguments):
+                print(help_text(Path(sys.argv[0]).name, run.__doc__ or ""), flush=True)
+                return
+            register()
+            parser = get_args_parser()
+            parser.error = _unknown_option
+            parser.parse_args(arguments)
+            if distributed.world_size() > 1 and {"-m", "--multirun"} & set(arguments):
+                raise UsageError(
+                    "--multirun: torchrun trains one network in several processes; start a "
+                    "torchrun for every value, or leave torchrun out"
+                )
+            hydra.main(version_base="1.3", config_path=str(CONFIG_FOLDER), config_name="config")(
+                functools.wraps(run)(start)
+            )()
+            distributed.shutdown()
+            sys.stdout.flush()
+        except BrokenPipeError:
+            hang_up()
+        except KeyboardInterrupt:
+            _fail("interrupted", status=130)
+        except Exception as error:
+            message = sentence(error, composing=not _is_running(error))
+            if message is None:
+                raise
+            _fail(message)
+
+    return main
+
+
+def help_text(name: str, purpose: str) -> str:
+    """What `--help` prints: usage, presets, and every flag with its default and meaning."""
+    flags = (CONFIG_FOLDER / "config.yaml").read_text()
+    flags = flags[flags.index("dataset:") : flags.index("\nhydra:")]
+    return (
+        f"{purpose.splitlines()[0]}\n\n"
+        f"usage: python {name} [flag=value ...] [+experiment=preset] [--multirun]\n\n"
+        f"presets: {', '.join(preset_names())}\n\n"
+        f"flags, by their full names (as train.lr=0.001), with their defaults:\n\n{flags}"
+    )
+
+
+def _leaves(cfg: DictConfig, prefix: str = "") -> list[str]:
+    flags = []
+    for key, value in cfg.items():
+        if isinstance(value, DictConfig):
+            flags += _leaves(value, f"{prefix}{key}.")
+        else:
+            flags.append(f"{prefix}{key}")
+    return flags
+
+
+def _is_optional(flag: str) -> bool:
+    node: type = Config
+    for part in flag.split("."):
+        node = typing.get_type_hints(node)[part]
+    return type(None) in typing.get_args(node)
+
+
+def _is_running(error: BaseException) -> bool:
+    """Whether the error came out of the job itself, after the command line was read."""
+    trace = error.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_code.co_name == "start":
+            return True
+        trace = trace.tb_next
+    return False
+
+
+def _unknown_option(message: str) -> typing.NoReturn:
+    raise UsageError(f"{message}; flags are written flag=value, and --help lists them")
+
+
+def _fail(message: str, status: int = 1) -> typing.NoReturn:
+    sys.stdout.flush()
+    if distributed.is_first_to_speak():
+        print(f"error: {message}", file=sys.stderr, flush=True)
+    sys.exit(status)

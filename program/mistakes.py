@@ -1,0 +1,168 @@
+"""What a person typed wrong, said in one sentence."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import errno
+import re
+import typing
+from pathlib import Path
+
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from omegaconf.errors import OmegaConfBaseException, ValidationError
+
+from cfg.schema import Config
+from ckconv.errors import UsageError
+
+PRESETS = Path(__file__).resolve().parent.parent / "cfg" / "experiment"
+EXTRAS = {  # Hydra's launchers and sweepers that are installed apart
+    "joblib": "hydra-joblib-launcher",
+    "submitit_local": "hydra-submitit-launcher",
+    "submitit_slurm": "hydra-submitit-launcher",
+    "optuna": "hydra-optuna-sweeper",
+}
+DISK_ERRORS = {
+    errno.EACCES: "permission denied",
+    errno.EPERM: "permission denied",
+    errno.EROFS: "the file system is read-only",
+    errno.ENOSPC: "no space left on the device",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.ENOTDIR: "a part of this path is a file, not a folder",
+    errno.EEXIST: "a file is in the way",
+    errno.EISDIR: "it is a folder",
+    errno.ENAMETOOLONG: "the name is too long",
+    errno.EIO: "the disk reports an input/output error",
+}
+
+
+def known_flags(schema: type = Config, prefix: str = "") -> list[str]:
+    """Every flag by its full name, as `train.lr`."""
+    flags = []
+    types = typing.get_type_hints(schema)
+    for field in dataclasses.fields(schema):
+        name = prefix + field.name
+        if dataclasses.is_dataclass(types[field.name]):
+            flags += known_flags(types[field.name], name + ".")
+        else:
+            flags.append(name)
+    return flags
+
+
+def preset_names() -> list[str]:
+    """The names that `+experiment=` takes."""
+    return sorted(path.stem for path in PRESETS.glob("[!_]*.yaml"))
+
+
+def unknown_flag(flag: str) -> str:
+    """The sentence for a flag that does not exist, with the nearest one that does."""
+    flags = known_flags()
+    near = [known for known in flags if known.rpartition(".")[2] == flag.rpartition(".")[2]]
+    near = near[:1] or difflib.get_close_matches(flag, flags, n=1, cutoff=0.6)
+    hint = f"did you mean {near[0]}?" if near else "--help lists all flags"
+    return f"{flag}: there is no such flag; {hint}"
+
+
+def unknown_preset(name: str) -> str:
+    """The sentence for a preset that does not exist, with the nearest ones that do."""
+    near = difflib.get_close_matches(name, preset_names(), n=3, cutoff=0.4)
+    hint = f"did you mean {' or '.join(near)}?" if near else "--help lists all presets"
+    return f"+experiment={name}: there is no such preset; {hint}"
+
+
+def sentence(error: BaseException, composing: bool = False) -> str | None:
+    """One sentence for an error that a user can mend; None for anything else, a fault of ours.
+
+    `composing` tells that the error came while the command line was read, where whatever Hydra
+    and OmegaConf report was caused by what was typed.
+    """
+    for link in _chain(error):
+        if isinstance(link, UsageError):
+            return str(link)
+    if composing and isinstance(error, HydraException | OmegaConfBaseException | ValueError):
+        return _composition(error)
+    if isinstance(error, OSError) and (composing or error.errno in DISK_ERRORS):
+        where = error.filename or "the output folder"
+        reason = DISK_ERRORS.get(error.errno, error.strerror)
+        return f"{where}: {reason}; choose another folder with hydra.run.dir=..."
+    if type(error).__name__ == "OutOfMemoryError":
+        return (
+            "the device's memory is used up; lower train.batch_size, or split batches with "
+            "train.accumulate=2"
+        )
+    return None
+
+
+def _chain(error: BaseException | None) -> list[BaseException]:
+    links = []
+    while error is not None and error not in links:
+        links.append(error)
+        error = error.__cause__
+    return links
+
+
+def _composition(error: Exception) -> str:
+    text = str(error)
+    if isinstance(error, MissingConfigException):
+        plugin = re.search(r"'hydra/(\w+)/(\w+)'$", text.splitlines()[0].rstrip("."))
+        if plugin and plugin[2] in EXTRAS:
+            return (
+                f"hydra/{plugin[1]}={plugin[2]}: is not installed; "
+                f"pip install {EXTRAS[plugin[2]]} adds it"
+            )
+        missing = re.search(r"experiment/([^']*)'", text)
+        return unknown_preset(missing.group(1)) if missing else _one_line(text)
+    if isinstance(error, OverrideParseException):
+        return (
+            f"{error.override}: cannot be read; write flag=value, and put quotes around the whole "
+            "where the value holds spaces, brackets or signs: 'net.block_width_factors=[1.0, 2]'"
+        )
+    if text.startswith("Ambiguous value"):
+        return (
+            f"{_quoted(text)}: several values; write [a,b] for a list, or add --multirun to run "
+            "once for each"
+        )
+    if text.startswith("Could not append"):
+        return f"+{_quoted(text)}: this flag exists; write it without the +"
+    if "No match in the defaults list" in text:
+        group = _quoted(text)
+        name = text.rpartition("=")[2]
+        return f"{group}={name}: write +{group}={name}" if group == "experiment" else group
+    if text.startswith(("Could not override", "Could not delete")):
+        return unknown_flag(_quoted(text))
+    if isinstance(error.__cause__, ValidationError):
+        override = text.removeprefix("Error merging override ").splitlines()[0]
+        return f"{override}: {_wrong_type(error.__cause__)}"
+    return _one_line(text)
+
+
+def _wrong_type(error: ValidationError) -> str:
+    text = str(error).splitlines()[0]
+    kind = re.search(r"could not be converted to (\w+)", text)
+    names = {"Integer": "a whole number", "Float": "a number"}
+    if kind:
+        return f"give {names.get(kind.group(1), kind.group(1))}"
+    if "not a valid bool" in text:
+        return "give True or False"
+    if "is not a subclass" in text:
+        group = str(error.full_key)
+        return f"{group} is a group of flags; set one of them, as {group}.{_first_flag(group)}=..."
+    if "ListConfig" in text:
+        return "give a list, as [4,8]"
+    if "not Optional" in text:
+        return "give a value; it cannot be empty"
+    return text[:1].lower() + text[1:]
+
+
+def _first_flag(group: str) -> str:
+    flags = [flag for flag in known_flags() if flag.startswith(group + ".")]
+    return flags[0][len(group) + 1 :] if flags else "flag"
+
+
+def _quoted(text: str) -> str:
+    found = re.search(r"'([^']*)'", text)
+    return found.group(1) if found else text.splitlines()[0]
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split("\n\n")[0].split())

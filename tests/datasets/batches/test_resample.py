@@ -1,0 +1,110 @@
+"""Images at other resolutions: values, order of the stages, and refusals."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torchvision.transforms.functional as published
+from torchvision.transforms import InterpolationMode
+
+from ckconv.errors import UsageError
+from datasets import build_loaders, describe
+from datasets.batches.resample import Blur, Resize, target_size
+from datasets.batches.transforms import Draw
+
+NO_DRAW = Draw(torch.Generator(), 4, slice(None))
+
+
+def images(*size, samples=4):
+    return torch.randint(0, 256, (samples, 3, *size), dtype=torch.uint8)
+
+
+@pytest.mark.parametrize("size", [(16, 16), (28, 20), (40, 36), (8, 32)])
+def test_resize_is_torchvisions_on_tensors(size):
+    x = images(32, 32)
+    for name in ("bilinear", "nearest"):
+        mode = InterpolationMode(name)
+        expected = published.resize(x.float(), size, mode, antialias=False)
+        torch.testing.assert_close(Resize(size, name)(x, NO_DRAW), expected)
+
+
+def test_half_the_resolution_is_the_mean_of_four_pixels():
+    x = images(12, 8)
+    expected = torch.nn.functional.avg_pool2d(x.float(), 2)
+    torch.testing.assert_close(Resize((6, 4))(x, NO_DRAW), expected)
+
+
+def test_the_stored_size_is_left_alone():
+    x = images(8, 8)
+    assert Resize((8, 8))(x, NO_DRAW) is x
+
+
+@pytest.mark.parametrize("sigma", [0.5, 1.0, 2.0])
+def test_blur_is_torchvisions(sigma):
+    x = images(20, 16).float()
+    kernel_size = 2 * -(-int(30 * sigma) // 10) + 1
+    expected = published.gaussian_blur(x, [kernel_size] * 2, [sigma] * 2)
+    torch.testing.assert_close(Blur(sigma)(x, NO_DRAW), expected, rtol=1e-4, atol=1e-3)
+
+
+def test_blur_of_an_image_smaller_than_its_reach_keeps_a_constant():
+    x = torch.full((1, 1, 3, 2), 7.0)
+    torch.testing.assert_close(Blur(4.0)(x, NO_DRAW), x)
+
+
+def configured(make_cfg, dataset="Digits", **cross_res):
+    cfg = make_cfg(dataset)
+    for name, value in cross_res.items():
+        setattr(cfg.cross_res, name, value)
+    return cfg
+
+
+def test_resized_digits_and_their_task(make_cfg):
+    cfg = configured(make_cfg, resize="4,4")
+    assert describe(cfg).size == (4, 4)
+    small = next(build_loaders(cfg)[1].test.batches())[0]
+    whole = next(build_loaders(make_cfg("Digits"))[1].test.batches())[0]
+    assert small.shape[2:] == (4, 4)
+    torch.testing.assert_close(small, torch.nn.functional.avg_pool2d(whole, 2))
+
+
+def test_not_square(make_cfg):
+    cfg = configured(make_cfg, resize=" 6, 10")
+    task, loaders = build_loaders(cfg)
+    assert task.size == (6, 10)
+    assert next(loaders.train.batches())[0].shape[2:] == (6, 10)
+
+
+def stage_names(cfg, augment=None):
+    from datasets.cifar import CIFAR10
+
+    return [type(stage).__name__ for stage in CIFAR10().pipeline(cfg, augment).stages]
+
+
+def test_blur_flip_and_crop_come_at_the_stored_size(make_cfg):
+    cfg = configured(make_cfg, resize="16,16", resize_blur=True)
+    assert stage_names(cfg, "resnet") == ["Blur", "FlipCrop", "Resize", "Normalise"]
+    assert stage_names(configured(make_cfg, resize_blur=True)) == ["Normalise"]
+    assert stage_names(configured(make_cfg, blur=True)) == ["Blur", "Normalise"]
+    assert stage_names(configured(make_cfg, blur=True, resize_blur=True, resize="8,8")) == [
+        "Blur",
+        "Resize",
+        "Normalise",
+    ]
+
+
+@pytest.mark.parametrize("text", ["16", "16,0", "16,16,16", "a,b", "-4,4", "4.5,4"])
+def test_a_size_that_is_none(make_cfg, text):
+    with pytest.raises(UsageError, match="cross_res.resize="):
+        target_size(configured(make_cfg, resize=text))
+
+
+def test_flags_that_cannot_be_honoured(make_cfg):
+    with pytest.raises(UsageError, match="cross_res.interpolation=bicubic"):
+        describe(configured(make_cfg, interpolation="bicubic"))
+    with pytest.raises(UsageError, match="cross_res.resize_blur_sigma=0"):
+        describe(configured(make_cfg, resize_blur_sigma=0.0))
+    with pytest.raises(UsageError, match="cross_res.resize=4,4: sDigits has no images"):
+        describe(configured(make_cfg, "sDigits", resize="4,4"))
+    with pytest.raises(UsageError, match="cross_res.blur=True: AddProblem"):
+        describe(configured(make_cfg, "AddProblem", blur=True))

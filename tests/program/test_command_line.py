@@ -1,0 +1,197 @@
+"""The flags: one definition in three places, published spellings, presets."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+from omegaconf import OmegaConf
+
+from cfg.schema import Config
+from ckconv import UsageError
+from datasets import describe
+from models import build_model
+from program.command_line import CONFIG_FOLDER, check_flags, compose, help_text, run_folder
+from program.mistakes import known_flags, preset_names
+from training.validate import validate
+
+IMAGE_PRESETS = {  # with the parameters that the paper states, or that ordinary kernels must have
+    "cifar10_flexnet7": 671_650,
+    "cifar10_flexnet5": None,
+    "cifar10_flexnet3": None,
+    "cifar10_flexnet7_conv3": 169_990,
+    "cifar10_flexnet7_conv33": None,
+    "cifar10_flexnet7_siren": None,
+    "cifar10_flexnet7_gabor": None,
+    "cifar10_ckcnn": None,
+    "cifar10_ckcnn_magnet": None,
+    "mnist_flexnet7": None,
+    "mnist_small": None,
+    "stl10_flexnet7": 671_650,
+}
+
+
+def test_config_yaml_and_the_dataclasses_have_the_same_flags_and_defaults():
+    yaml = OmegaConf.load(CONFIG_FOLDER / "config.yaml")
+    del yaml["defaults"], yaml["hydra"]
+    assert OmegaConf.to_container(yaml) == OmegaConf.to_container(OmegaConf.structured(Config))
+
+
+def test_every_flag_has_a_comment_or_speaks_for_itself():
+    text = (CONFIG_FOLDER / "config.yaml").read_text()
+    bare = [
+        line.split(":")[0].strip()
+        for line in text[text.index("dataset:") : text.index("\nhydra:")].splitlines()
+        if line.strip() and "#" not in line and not line.endswith(":")
+    ]
+    plain = {"epochs", "lr", "report_top5_acc", "project", "entity", "filename", "run_path"}
+    assert set(bare) <= plain | {"deterministic", "summary_depth"}
+
+
+@pytest.mark.parametrize(
+    "typed, flag, value",
+    [
+        ("kernel.bias_init=None", "kernel.bias_init", None),
+        ("kernel.bias_init=zero", "kernel.bias_init", "zero"),
+        ("train.augment=None", "train.augment", None),
+        ("conv.use_fft=True", "conv.use_fft", "True"),
+        ("conv.horizon=33", "conv.horizon", "33"),
+        ('kernel.norm=""', "kernel.norm", ""),
+        ("mask.temperature=15.0", "mask.temperature", 15.0),
+        ("kernel.dim_linear=2", "kernel.dim_linear", 2),
+        ("train.scheduler_params.decay_steps=[4,8]", "train.scheduler_params.decay_steps", [4, 8]),
+        (
+            "net.block_width_factors=[1.0, 2, 1.5, 3, 2.0, 2]",
+            "net.block_width_factors",
+            [1.0, 2.0, 1.5, 3.0, 2.0, 2.0],
+        ),
+        ("summary=[64, 3, 32, 32]", "summary", [64, 3, 32, 32]),
+        ("train.weight_decay=0", "train.weight_decay", 0.0),
+        ("train.lr=1e-3", "train.lr", 0.001),
+        ("net.type=ResNet", "net.type", "ResNet"),
+        ("pretrained=True", "pretrained", True),
+        ("train.resume=True", "train.resume", "True"),
+    ],
+)
+def test_published_spellings(typed, flag, value):
+    cfg = compose([typed])
+    assert OmegaConf.select(cfg, flag) == value
+    validate(compose([typed, "net.no_blocks=7"]))
+
+
+@pytest.mark.parametrize("flag", ["+foo=1", "++train.foo=3", "+train.optimiser=Adam"])
+def test_flags_cannot_be_invented(flag):
+    with pytest.raises(UsageError, match="there is no such flag"):
+        compose([flag])
+
+
+def test_the_help_names_every_flag_and_preset():
+    text = help_text("run_experiment.py", "Train.")
+    for flag in known_flags():
+        assert f"{flag.rpartition('.')[2]}:" in text
+    for name in preset_names():
+        assert name in text
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_presets_compose_and_their_networks_can_be_built(name):
+    cfg = compose([f"+experiment={name}"])
+    validate(cfg)
+    task = describe(cfg)
+    parameters = sum(p.numel() for p in build_model(cfg, task).parameters())
+    if IMAGE_PRESETS.get(name):
+        assert parameters == IMAGE_PRESETS[name]
+
+
+def test_the_image_presets_are_there():
+    assert set(IMAGE_PRESETS) <= set(preset_names())
+
+
+def test_the_flexnet_recipe_is_the_papers():
+    cfg = compose(["+experiment=cifar10_flexnet7"])
+    assert (cfg.dataset, cfg.net.no_hidden, cfg.net.no_blocks) == ("CIFAR10", 24, 7)
+    assert list(cfg.net.block_width_factors) == [1.0, 2, 1.5, 3, 2.0, 2]
+    assert (cfg.kernel.type, cfg.kernel.no_hidden, cfg.kernel.no_layers) == ("MAGNet", 32, 3)
+    assert (cfg.kernel.input_scale, cfg.mask.init_value, cfg.conv.horizon) == (25.6, 0.075, "33")
+    assert (cfg.train.batch_size, cfg.train.lr, cfg.train.epochs) == (64, 0.01, 350)
+    assert (cfg.train.optimizer, cfg.train.scheduler) == ("Adam", "cosine")
+    assert cfg.train.scheduler_params.warmup_epochs == 5
+    assert (cfg.train.mask_params_lr_factor, cfg.net.dropout) == (0.1, 0.2)
+    assert (cfg.train.augment, cfg.dataset_params.val_fraction) == ("resnet", 0.0)
+
+
+def test_a_preset_gives_way_to_the_command_line():
+    cfg = compose(["+experiment=cifar10_flexnet7_siren", "train.lr=0.5"])
+    assert (cfg.train.lr, cfg.kernel.type, cfg.net.no_blocks) == (0.5, "SIREN", 7)
+
+
+def test_the_run_folder(tmp_path):
+    fresh = str(tmp_path / "outputs" / "day" / "time")
+    for resume in ("", "auto", "False", "True"):
+        assert run_folder(resume, fresh) == fresh
+    for day, moment in (("2026-01-02", "08"), ("2026-01-02", "09"), ("2026-01-01", "10")):
+        (tmp_path / "outputs" / day / moment).mkdir(parents=True)
+    assert run_folder("auto", fresh) == fresh
+    assert run_folder("True", fresh) == str(tmp_path / "outputs" / "2026-01-02" / "09")
+    assert run_folder(str(tmp_path), fresh) == str(tmp_path)
+    with pytest.raises(UsageError, match="no such folder"):
+        run_folder(str(tmp_path / "nowhere"), fresh)
+
+
+def test_a_config_with_a_missing_reference_is_a_users_mistake():
+    cfg = OmegaConf.structured(Config)
+    cfg.comment = "${nope}"
+    with pytest.raises(UsageError, match="nope"):
+        check_flags(cfg)
+
+
+@pytest.mark.parametrize("program", ["run_experiment.py", "run_crossres.py", "run_profiler.py"])
+def test_threads_are_told_to_sleep_before_torch_is_imported(program):
+    script = (
+        "import builtins, os, runpy, sys\n"
+        "load = builtins.__import__\n"
+        "def watch(name, *rest, **kwargs):\n"
+        "    if name.split('.')[0] == 'torch':\n"
+        "        print(os.environ.get('OMP_WAIT_POLICY'))\n"
+        "        sys.stdout.flush()\n"
+        "        os._exit(0)\n"
+        "    return load(name, *rest, **kwargs)\n"
+        "builtins.__import__ = watch\n"
+        f"runpy.run_path({program!r})\n"
+    )
+    environment = {k: v for k, v in os.environ.items() if k != "OMP_WAIT_POLICY"}
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=CONFIG_FOLDER.parent,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout.strip() == "PASSIVE", done.stderr
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["run_experiment.py", "--help"],
+        ["run_experiment.py", "debug=True", "device=cpu", "train.epochs=1", "train.max_batches=2"],
+        ["ckernel_fitting/fit_function.py", "--help"],
+    ],
+    ids=lambda command: " ".join(command[:2]),
+)
+def test_a_reader_that_leaves_ends_a_program_quietly(command, tmp_path):
+    """As in `python run_experiment.py | head -1`."""
+    folder = [f"hydra.run.dir={tmp_path}"] if "debug=True" in command else []
+    child = subprocess.Popen(
+        [sys.executable, *command, *folder],
+        cwd=CONFIG_FOLDER.parent,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    child.stdout.close()
+    errors = child.stderr.read()
+    assert child.wait(timeout=120) == 141
+    assert "Error" not in errors and "Traceback" not in errors

@@ -1,0 +1,95 @@
+"""W&B never asks, and never stops a run."""
+
+from __future__ import annotations
+
+import pytest
+import wandb
+
+from cfg.schema import Config
+from ckconv import UsageError
+from training.report.wandb_log import WandbLog, fetch
+
+
+@pytest.fixture(autouse=True)
+def no_account(monkeypatch, tmp_path):
+    for name in ("WANDB_API_KEY", "WANDB_MODE", "WANDB_BASE_URL"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+
+
+class Run:
+    id = "abc"
+
+
+@pytest.fixture
+def started(monkeypatch):
+    """The modes that `wandb.init` is called with; those in `failing` fail."""
+    modes, failing = [], set()
+
+    def init(mode, **settings):
+        modes.append(mode)
+        if mode in failing:
+            raise wandb.errors.CommError("no route\nto host")
+        return Run()
+
+    monkeypatch.setattr(wandb, "init", init)
+    return modes, failing
+
+
+def test_debug_means_no_wandb_at_all(started, tmp_path):
+    log = WandbLog(Config(debug=True), {}, tmp_path)
+    log.log({"a": 1})
+    log.summarize({"a": 1})
+    log.image("a", tmp_path / "missing.png")
+    log.finish()
+    assert started[0] == [] and log.run_id is None and not list(tmp_path.iterdir())
+
+
+def test_without_an_account_it_is_offline_at_once(started, tmp_path, capsys):
+    assert WandbLog(Config(), {}, tmp_path).run_id == "abc"
+    assert started[0] == ["offline"]
+    assert capsys.readouterr().out.count("\n") == 1
+
+
+@pytest.mark.parametrize("account", ["key", "netrc"])
+def test_an_account_is_used(started, tmp_path, monkeypatch, capsys, account):
+    if account == "key":
+        monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
+    else:
+        (tmp_path / "netrc").write_text("machine api.wandb.ai login user password secret\n")
+    WandbLog(Config(), {}, tmp_path)
+    assert started[0] == ["online"] and capsys.readouterr().out == ""
+
+
+def test_without_a_network_it_goes_offline_and_says_why(started, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
+    started[1].add("online")
+    WandbLog(Config(), {}, tmp_path)
+    assert started[0] == ["online", "offline"]
+    assert capsys.readouterr().out == (
+        f"W&B: no route to host; logging offline to {tmp_path / 'wandb'}\n"
+    )
+
+
+def test_if_nothing_works_the_run_goes_on(started, tmp_path, capsys):
+    started[1].update({"online", "offline"})
+    log = WandbLog(Config(), {}, tmp_path)
+    log.log({"a": 1})
+    log.finish()
+    assert "this run is logged to its own files only" in capsys.readouterr().out
+
+
+def test_fetching_needs_an_account_a_run_and_a_name(tmp_path, monkeypatch):
+    with pytest.raises(UsageError, match="run_path=entity/project/run"):
+        fetch("", "", tmp_path)
+    with pytest.raises(UsageError, match="no W&B account"):
+        fetch("best.pt", "me/flexconv/1", tmp_path)
+
+    class Api:
+        def __init__(self, **settings):
+            raise wandb.errors.CommError("run not found")
+
+    monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
+    monkeypatch.setattr(wandb, "Api", Api)
+    with pytest.raises(UsageError, match="could not be fetched from W&B: run not found"):
+        fetch("best.pt", "me/flexconv/1", tmp_path)

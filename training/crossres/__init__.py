@@ -1,0 +1,1 @@
+"""Training at one resolution and deploying at another."""

@@ -1,0 +1,97 @@
+"""What a run across resolutions ends with: a table, `result.json`, and pictures."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from ckconv.nn import CKConv
+from datasets.task import Task
+from program.environment import environment
+from training import checkpoints
+from training.crossres.stages import AS_IS, FINE_TUNED, SOURCE
+from training.report import result as report
+from training.report.layers import count_parameters
+
+SPECTRA = "spectra.png"
+
+
+def result(
+    cfg: Any,
+    task: Task,
+    model: nn.Module,
+    stages: dict[str, dict[str, Any]],
+    seconds: float,
+    device: torch.device,
+) -> dict[str, Any]:
+    """Everything that is known of a finished run; `stages` are the results of its stages."""
+    return {
+        "status": "finished",
+        "dataset": task.name,
+        "metric": task.metric,
+        "source_res": cfg.cross_res.source_res,
+        "target_res": cfg.cross_res.target_res,
+        **stages,
+        "difference": difference(stages),
+        "parameters": count_parameters(model),
+        "seconds": round(seconds, 2),
+        "seed": cfg.seed,
+        "config": checkpoints.plain(cfg),
+        **environment(device),
+    }
+
+
+def difference(stages: dict[str, dict[str, Any]]) -> float:
+    """What deploying as is costs (negative) or brings, as a fraction of one."""
+    return stages[AS_IS]["accuracy"] - stages[SOURCE]["accuracy"]
+
+
+def table(values: dict[str, Any], model: nn.Module, folder: Path) -> str:
+    """The table that a run ends with: the same however often the run was stopped and continued."""
+    source, target = (f"{n}\u00d7{n}" for n in (values["source_res"], values["target_res"]))
+    rows = [("dataset", f"{values['dataset']}, {source} to {target}")]
+    rows += report.result_rows(f"at {source}: test", values[SOURCE])
+    rows += report.result_rows(f"at {target}, as is: test", values[AS_IS])
+    points = 100 * values["difference"]
+    rows.append(("difference in accuracy", f"{points:+.2f} points".replace("-", "\u2212")))
+    if FINE_TUNED in values:
+        rows += report.result_rows(f"at {target}, fine-tuned: test", values[FINE_TUNED])
+    rows.append(("parameters", f"{values['parameters']:,}"))
+    rows += report.kernel_rows(model)
+    rows.append(("files", str(folder)))
+    return report.layout(rows)
+
+
+def figures_of(values: dict[str, Any]) -> dict[str, float]:
+    """A run's final figures under the names they have in W&B."""
+    named = {
+        f"{stage}/test_{name}": values[stage][name]
+        for stage in (SOURCE, AS_IS, FINE_TUNED)
+        for name in ("accuracy", "top5", "loss")
+        if name in values.get(stage, {})
+    }
+    return named | {"difference": values["difference"]}
+
+
+def save_spectra(model: nn.Module, path: Path) -> None:
+    """Draw a kernel of every layer with its spectrum, its bound and Nyquist into a PNG.
+
+    Nothing is written for a network without continuous kernels.
+    """
+    from ckconv.antialiasing.picture import draw
+
+    layers = {
+        name: copy.deepcopy(module).cpu()
+        for name, module in model.named_modules()
+        if isinstance(module, CKConv) and module.dim == 2
+    }
+    if not layers:
+        return
+    size = min(min(layer.kernel_size) for layer in layers.values())
+    temporary = path.with_name(path.stem + ".part.png")
+    draw(layers, temporary, size, finer=2)
+    temporary.replace(path)

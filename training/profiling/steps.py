@@ -1,0 +1,112 @@
+"""The steps that `run_profiler.py` measures: of what network, on what data, in what mode."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+from itertools import count, repeat
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ckconv.errors import UsageError, check_choice
+from ckconv.nn import kept_kernels
+from datasets.task import Loader, Task
+from program.device import autocast
+from training.evaluation import Totals
+from training.loop import train_step
+from training.losses import task_loss
+from training.profiling.measure import peak_memory, state_bytes
+from training.state import Training
+
+Batches = Iterator[tuple[Tensor, Tensor]]
+
+
+def check(cfg: Any, task: Task) -> None:
+    """Raise `UsageError`, naming the flag, for a profile that cannot be made."""
+    params = cfg.profile
+    check_choice("profile.mode", params.mode, ("train", "evaluate"))
+    check_choice("profile.data_mode", params.data_mode, ("fake", "dataset"))
+    if params.n_batches < 1:
+        raise UsageError(f"profile.n_batches={params.n_batches}: give 1 or more")
+    if params.warmup < 0:
+        raise UsageError(f"profile.warmup={params.warmup}: give 0 or more")
+    if cfg.train.compile:
+        raise UsageError(
+            "train.compile=True: compiled code does not tell its layers apart; profile without it"
+        )
+    shape = list(params.data_shape)
+    if not shape:
+        return
+    if params.data_mode == "dataset":
+        raise UsageError(
+            f"profile.data_shape={shape}: profile.data_mode=dataset takes the data set's own "
+            "batches; leave it empty, or use profile.data_mode=fake"
+        )
+    if len(shape) != 2 + task.dim or min(shape) < 1 or shape[1] != task.in_channels:
+        sides = ("length",) if task.dim == 1 else ("height", "width")
+        example = ",".join(map(str, (cfg.train.batch_size, task.in_channels, *task.size)))
+        raise UsageError(
+            f"profile.data_shape={shape}: {task.name} has inputs of (batch, "
+            f"{task.in_channels} channel{'s' * (task.in_channels > 1)}, {', '.join(sides)}); "
+            f"give such a shape, as profile.data_shape=[{example}]"
+        )
+
+
+def shape_of(cfg: Any, task: Task) -> list[int]:
+    """The shape of a fake batch: the one that was given, else the data set's."""
+    given = list(cfg.profile.data_shape)
+    return given or [cfg.train.batch_size, task.in_channels, *task.size]
+
+
+def fake_batches(shape: list[int], task: Task, device: torch.device) -> Batches:
+    """The same batch of random numbers again and again."""
+    inputs = torch.randn(shape, device=device)
+    if task.loss == "mse":
+        target = torch.randn(shape[0], task.out_channels, device=device)
+    else:
+        size = (shape[0], shape[2]) if task.per_step else (shape[0],)
+        target = torch.randint(task.out_channels, size, device=device)
+    while True:
+        yield inputs, target
+
+
+def real_batches(loader: Loader) -> Batches:
+    """The data set's whole batches, epoch after epoch: a smaller last one is left out."""
+    whole = max(1, loader.num_samples // loader.batch_size)
+    for epoch in count():
+        for index, batch in enumerate(loader.batches(epoch)):
+            if index < whole:
+                yield batch
+
+
+def make_step(
+    model: nn.Module, task: Task, cfg: Any, batches: Batches
+) -> tuple[Callable[[], None], Training]:
+    """A function that takes one step, data and all, as `run_experiment.py` does."""
+    training = Training(model, task, cfg, max(1, task.train_samples // cfg.train.batch_size))
+    totals = Totals(task, cfg.train.report_top5_acc)
+
+    def train() -> None:
+        inputs, target = next(batches)
+        train_step(training, inputs, target, task, cfg, totals)
+
+    @torch.no_grad()
+    def evaluate() -> None:
+        inputs, target = next(batches)
+        with kept_kernels(model), autocast(inputs.device, cfg.train.precision):
+            output = model(inputs)
+        totals.add(output, target, task_loss(task, output, target))
+
+    is_training = cfg.profile.mode == "train"
+    model.train(is_training)
+    return (train if is_training else evaluate), training
+
+
+def peak_bytes(model: nn.Module, task: Task, cfg: Any, batch: tuple) -> int:
+    """The most memory that tensors take in a step, with weights, gradients and optimizer."""
+    model = copy.deepcopy(model)  # a copy leaves the last step's kernels and gradients behind
+    step, training = make_step(model, task, cfg, repeat(batch))
+    peak = peak_memory(step, batch[0].device)
+    return peak + state_bytes(model, training.optimizer, *batch)

@@ -1,0 +1,93 @@
+"""The record of a run, epoch by epoch: lines on the terminal, a CSV file, W&B."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from torch import nn
+
+from training.checkpoints import write_atomically
+from training.report.layers import mask_parameters
+from training.report.wandb_log import WandbLog
+
+if TYPE_CHECKING:
+    from training.state import Progress
+
+METRICS = "metrics.csv"
+
+
+class EpochLog:
+    """Writes what every epoch gave to the terminal, to `metrics.csv` and to W&B."""
+
+    def __init__(self, cfg: Any, folder: Path, wandb: WandbLog) -> None:
+        self.folder, self.wandb = folder, wandb
+        self.epochs, self.show_time = cfg.train.epochs, cfg.time
+
+    def state(self) -> dict[str, Any]:
+        """What a continued run's log needs to know."""
+        return {"wandb_id": self.wandb.run_id}
+
+    def resume(self, progress: Progress) -> None:
+        """Bring the records of a continued run to where its checkpoint was written."""
+        write_csv(self.folder / METRICS, progress.history)
+        steps = progress.part.get("steps", 0)
+        within = f" and {steps} steps of the next one" if steps else ""
+        print(f"resumed after epoch {progress.epoch} of {self.epochs}{within}", flush=True)
+
+    def epoch(self, progress: Progress, model: nn.Module) -> None:
+        """Record the epoch that has just ended."""
+        row = progress.history[-1]
+        write_csv(self.folder / METRICS, progress.history)
+        print(epoch_line(row, self.epochs, progress.is_best, self.show_time), flush=True)
+        self.wandb.log({**grouped(row), **mask_parameters(model)}, step=progress.epoch)
+
+
+def epoch_line(row: dict[str, float], epochs: int, is_best: bool, show_time: bool) -> str:
+    """An epoch's results in one line; a star marks the best epoch so far."""
+    parts = [f"epoch {int(row['epoch']):{len(str(epochs))}d}/{epochs}"]
+    for split in ("train", "validation", "test"):
+        prefix = f"{split}_"
+        results = {k.removeprefix(prefix): v for k, v in row.items() if k.startswith(prefix)}
+        if results:
+            parts.append(results_text(split, results))
+    parts.append(f"lr {row['lr']:.2g}")
+    if show_time:
+        parts.append(f"{row['seconds']:.1f} s")
+    return " | ".join(parts) + (" *" if is_best else "")
+
+
+def results_text(split: str, results: dict[str, float]) -> str:
+    """The results on a split, as `test loss 0.1, accuracy 97.50 %`."""
+    texts = [
+        f"{name} {result_text(name, results[name])}"
+        for name in ("loss", "accuracy", "top5", "mse")
+        if name in results
+    ]
+    return f"{split} {', '.join(texts)}"
+
+
+def result_text(name: str, value: float) -> str:
+    """A loss or an error as a number, an accuracy as a percentage."""
+    return f"{value:.4g}" if name in ("loss", "mse") else f"{100 * value:.2f} %"
+
+
+def grouped(row: dict[str, float]) -> dict[str, float]:
+    """A row under W&B's names: `train/loss` for `train_loss`."""
+    named = {}
+    for key, value in row.items():
+        split, _, name = key.partition("_")
+        named[f"{split}/{name}" if name else key] = value
+    return named
+
+
+def write_csv(path: Path, rows: list[dict[str, float]]) -> None:
+    """Write rows that may have different columns as one CSV file, atomically."""
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_atomically(path, text.getvalue().encode())

@@ -1,0 +1,166 @@
+"""What a run ends with: a table on the terminal and `result.json`."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import OmegaConf
+from torch import nn
+
+from datasets.task import Task
+from program import distributed
+from program.environment import code_version, command, environment
+from training import checkpoints
+from training.report.epochs import result_text
+from training.report.layers import count_parameters, fixed_sizes, generated_layers, size_text
+from training.sampling_rate import describe_rates
+from training.state import Progress
+
+RESULT = "result.json"
+CONFIG = "config.yaml"
+FAILURE = "failure.txt"  # why a run ended early
+
+
+def result(
+    cfg: Any,
+    task: Task,
+    model: nn.Module,
+    test: dict[str, float],
+    progress: Progress | None,
+    seconds: float,
+    device: torch.device,
+    before: dict[str, float] | None = None,
+) -> dict[str, Any]:
+    """Everything that is known of a finished run. `progress` is None where it only tested."""
+    return {
+        "status": "finished",
+        "dataset": task.name,
+        "metric": task.metric,
+        "test": test,
+        "test_before_train": before,
+        "selected_on": selected_on(cfg, progress),
+        "best_epoch": progress.best_epoch if progress else None,
+        "best_result": progress.best if progress else None,
+        "epochs": progress.epoch if progress else 0,
+        "parameters": count_parameters(model),
+        "kernel_sizes": {layer.name: list(layer.size) for layer in generated_layers(model)},
+        "seconds": round(seconds, 2),
+        "seconds_in_epochs": round(progress.seconds, 2) if progress else 0.0,
+        "seed": cfg.seed,
+        "config": checkpoints.plain(cfg),
+        **environment(device),
+    }
+
+
+def selected_on(cfg: Any, progress: Progress | None) -> str | None:
+    """The split that the tested epoch was chosen by, None where the last one was tested."""
+    return cfg.train.select_on if progress and progress.best_epoch else None
+
+
+def write(path: Path, values: dict[str, Any]) -> None:
+    """Write a JSON file atomically."""
+    checkpoints.write_atomically(path, (json.dumps(values, indent=2) + "\n").encode())
+
+
+def write_failure(folder: Path, message: str) -> None:
+    """Leave in the folder of a run that had begun the reason why it did not finish."""
+    if (folder / CONFIG).exists():
+        with contextlib.suppress(OSError):  # the reason may be a full disk
+            checkpoints.write_atomically(folder / FAILURE, (message + "\n").encode())
+
+
+def forget_failure(folder: Path) -> None:
+    """Remove what an earlier run in this folder left by `write_failure`."""
+    if distributed.is_main():
+        (folder / FAILURE).unlink(missing_ok=True)
+
+
+def write_config(folder: Path, cfg: Any) -> None:
+    """Write the composed config, under the commands that the run was begun and continued by."""
+    code_version()
+    path = folder / CONFIG
+    continued = path.exists() and cfg.train.resume not in checkpoints.NO_RESUME
+    commands = read_commands(path) if continued else []
+    commands = dict.fromkeys([*commands, command()])
+    header = "".join(f"# {line}\n" for line in commands)
+    checkpoints.write_atomically(path, (header + OmegaConf.to_yaml(cfg)).encode())
+
+
+def read_commands(path: Path) -> list[str]:
+    """The commands that stand above a config."""
+    return [line[2:] for line in path.read_text().splitlines() if line.startswith("# ")]
+
+
+def table(values: dict[str, Any], model: nn.Module, folder: Path) -> str:
+    """The table that a run ends with."""
+    rows = [("dataset", values["dataset"])]
+    params = values["config"]["dataset_params"]
+    if params["sr_train"] != params["sr_test"]:
+        rows.append(("sampling", describe_rates(params["sr_train"], params["sr_test"])))
+    if values["test_before_train"]:
+        rows += result_rows("test, before training,", values["test_before_train"])
+    rows += result_rows("test", values["test"])
+    if values["epochs"]:
+        rows.append(("best epoch", _best_epoch_text(values)))
+    rows.append(("parameters", f"{values['parameters']:,}"))
+    rows += kernel_rows(model)
+    rows.append(("wall time", duration(values["seconds"])))
+    rows.append(("files", str(folder)))
+    return layout(rows)
+
+
+def kernel_rows(model: nn.Module) -> list[tuple[str, str]]:
+    """The rows of a table that give a network's kernel sizes."""
+    rows = []
+    layers = generated_layers(model)
+    for layer in layers:
+        cropped = layer.size != layer.full_size
+        of = f" of {size_text(layer.full_size)}" if cropped else ""
+        rows.append((f"kernel of {layer.name}", size_text(layer.size) + of))
+    if not layers:
+        rows.append(("kernel size", ", ".join(size_text(s) for s in fixed_sizes(model)) or "1"))
+    return rows
+
+
+def layout(rows: list[tuple[str, str]]) -> str:
+    """Rows of (name, text) between two lines."""
+    width = max(len(name) for name, _ in rows)
+    line = "-" * (width + 2 + max(len(text) for _, text in rows))
+    return "\n".join([line, *(f"{name:<{width}}  {text}" for name, text in rows), line])
+
+
+def result_rows(prefix: str, results: dict[str, float]) -> list[tuple[str, str]]:
+    """The rows of a table that give the results on a split."""
+    rows = []
+    for name in ("accuracy", "top5", "mse", "loss"):
+        if name not in results or (name == "loss" and "mse" in results):
+            continue
+        text = result_text(name, results[name])
+        if name in ("accuracy", "top5"):
+            right = round(results[name] * results["targets"])
+            text += f" ({right:,} of {results['targets']:,})"
+        label = "top-5 accuracy" if name == "top5" else name
+        rows.append((f"{prefix} {label}", text))
+    return rows
+
+
+def _best_epoch_text(values: dict[str, Any]) -> str:
+    if not values["best_epoch"]:
+        return f"{values['epochs']}, the last: no samples are held out"
+    by = f"by {values['selected_on']} {values['metric']}"
+    best = result_text(values["metric"], values["best_result"])
+    return f"{values['best_epoch']} of {values['epochs']}, {by} ({best})"
+
+
+def duration(seconds: float) -> str:
+    """Seconds as `12.3 s`, `4 min 05 s` or `2 h 03 min`."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes = int(seconds) // 60
+    if minutes < 60:
+        return f"{minutes} min {int(seconds) % 60:02d} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min"

@@ -1,0 +1,128 @@
+"""Weights & Biases: the only place that knows it."""
+
+from __future__ import annotations
+
+import netrc
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlparse
+
+from ckconv.errors import UsageError
+from program import distributed
+
+INIT_TIMEOUT = 30  # seconds for the server to answer before logging goes on offline
+
+
+class WandbLog:
+    """A W&B run, or nothing at all with `debug=True`. Never asks and never stops a run.
+
+    Of several processes that train together, the first one alone has a run.
+    """
+
+    def __init__(self, cfg: Any, config: dict[str, Any], folder: Path, run_id: str | None = None):
+        silent = cfg.debug or not distributed.is_main()
+        self.run = None if silent else _start(cfg.wandb, config, folder, run_id)
+
+    @property
+    def run_id(self) -> str | None:
+        """What a continued run needs to go on under the same name."""
+        return self.run.id if self.run else None
+
+    def log(self, values: dict[str, Any], step: int | None = None) -> None:
+        if self.run:
+            self.run.log(values, step=step)
+
+    def summarize(self, values: dict[str, Any]) -> None:
+        """Set the run's final figures."""
+        if self.run:
+            self.run.summary.update(values)
+
+    def image(self, name: str, path: Path) -> None:
+        """Log a picture file."""
+        if self.run and path.exists():
+            import wandb
+
+            self.run.log({name: wandb.Image(str(path))})
+
+    def finish(self, failed: bool = False) -> None:
+        if self.run:
+            self.run.finish(exit_code=int(failed))
+
+
+def _start(cfg: Any, config: dict[str, Any], folder: Path, run_id: str | None) -> Any:
+    os.environ.setdefault("WANDB_SILENT", "true")
+    import wandb
+
+    mode = os.environ.get("WANDB_MODE") or ("online" if _has_account() else "offline")
+    directory = Path(cfg.dir or folder)
+    directory.mkdir(parents=True, exist_ok=True)
+    settings = wandb.Settings(init_timeout=INIT_TIMEOUT, silent=True, console="off")
+    for attempt in dict.fromkeys((mode, "offline")):
+        try:
+            run = wandb.init(
+                project=cfg.project or None,
+                entity=cfg.entity or None,
+                dir=str(directory),
+                config=config,
+                mode=attempt,
+                id=run_id,
+                resume="allow" if run_id else None,
+                settings=settings,
+            )
+        except Exception as error:  # whatever goes wrong here must not end the training
+            reason = " ".join(str(error).split())[:120]
+            continue
+        if attempt == "offline":
+            why = "no account on this machine" if mode == "offline" else reason
+            print(f"W&B: {why}; logging offline to {directory / 'wandb'}")
+        return run
+    print(f"W&B: could not start ({reason}); this run is logged to its own files only")
+    return None
+
+
+def _has_account() -> bool:
+    """Whether a key is set in the environment or in the netrc file."""
+    if os.environ.get("WANDB_API_KEY"):
+        return True
+    host = urlparse(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname
+    try:
+        return netrc.netrc(os.environ.get("NETRC")).authenticators(host) is not None
+    except (OSError, netrc.NetrcParseError):
+        return False
+
+
+def fetch(filename: str, run_path: str, folder: Path) -> Path:
+    """Download a file of a W&B run into `folder` and return its path.
+
+    Raises `UsageError` where there is no account, no network, no such run or no such file.
+    """
+    flags = "pretrained_wandb_params"
+    if not filename or not run_path:
+        raise UsageError(
+            f"pretrained_wandb=True: give {flags}.run_path=entity/project/run and "
+            f"{flags}.filename=name"
+        )
+    if not _has_account():
+        raise UsageError(
+            "pretrained_wandb=True: there is no W&B account on this machine; set WANDB_API_KEY, or "
+            "download the file and use pretrained=True pretrained_params.filepath=..."
+        )
+    os.environ.setdefault("WANDB_SILENT", "true")
+    import wandb
+
+    downloads = folder / "downloads"
+    try:
+        file = wandb.Api(timeout=INIT_TIMEOUT).run(run_path).file(filename)
+        with distributed.first_on_machine():
+            again = not distributed.local_rank()
+            got = file.download(root=str(downloads), replace=again, exist_ok=True)
+        path = Path(got.name)
+    except Exception as error:
+        shutil.rmtree(downloads, ignore_errors=True)
+        reason = " ".join(str(error).split())[:120]
+        raise UsageError(
+            f"{flags}: {filename} of {run_path} could not be fetched from W&B: {reason}"
+        ) from error
+    return path
