@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import time
+from cfg.schema import Config
 
-from omegaconf import DictConfig
+import time
 
 from models import build_model
 from program import device as runtime
@@ -22,7 +22,7 @@ from training.validate import prepare, validate, validate_task
 
 
 @program
-def main(cfg: DictConfig, job: Job) -> None:
+def main(cfg: Config, job: Job) -> None:
     """Train a network at one resolution, test it as is at another, fine-tune it there, test."""
     started = time.perf_counter()
     cfg, saved = checkpoints.resume(cfg, job.folder, job.typed)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import time
+from cfg.schema import Config
 
-from omegaconf import DictConfig
+import time
 
 from datasets import build_loaders, describe
 from models import build_model
@@ -25,7 +25,7 @@ from training.validate import prepare, validate, validate_task
 
 
 @program
-def main(cfg: DictConfig, job: Job) -> float | None:
+def main(cfg: Config, job: Job) -> float | None:
     """Train a network on a data set, keep the best epoch, and test it."""
     started = time.perf_counter()
     cfg, saved = checkpoints.resume(cfg, job.folder, job.typed)

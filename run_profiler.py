@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from cfg.schema import Config
+
 import itertools
 from pathlib import Path
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 
 from ckconv.errors import UsageError
 from datasets import build_loaders, describe
@@ -28,7 +30,7 @@ from training.validate import prepare, validate, validate_task
 
 
 @program
-def main(cfg: DictConfig, job: Job) -> None:
+def main(cfg: Config, job: Job) -> None:
     """Profile training or evaluation steps: costliest operations, layers, memory, a trace."""
     cfg = prepare(cfg)
     validate(cfg)

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ckconv.config import ConvConfig, KernelConfig, MaskConfig
-from models.config import NetConfig
+from ckconv.config import ConvConfig, KernelConfig, MaskConfig, NetConfig
 
 
 @dataclass

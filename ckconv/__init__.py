@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from ckconv import antialiasing, published
-from ckconv.config import ConvConfig, KernelConfig, MaskConfig, RegularizeConfig
+from ckconv.config import ConvConfig, KernelConfig, MaskConfig, NetConfig, RegularizeConfig
 from ckconv.errors import UsageError
 
 __all__ = [
     "ConvConfig",
     "KernelConfig",
     "MaskConfig",
+    "NetConfig",
     "RegularizeConfig",
     "UsageError",
     "antialiasing",

@@ -6,13 +6,19 @@ from typing import TYPE_CHECKING, Protocol
 
 from torch import nn
 
-from ckconv.config import validate_conv, validate_kernel, validate_mask
+from ckconv.config import (
+    NetConfig,
+    net_type,
+    validate_conv,
+    validate_kernel,
+    validate_mask,
+    validate_net,
+)
 from ckconv.errors import UsageError
 from ckconv.models.blocks import set_resolution
 from ckconv.models.flexnet import FlexNet
 from ckconv.models.flextcn import FlexTCN
 from models.cifar_resnet import CIFARResNet
-from models.config import NetConfig, net_type, validate_net
 from models.original_resnet import original_resnet
 
 if TYPE_CHECKING:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from cfg.schema import Config
+
 import functools
 import os
 import sys
@@ -19,7 +21,6 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from cfg.schema import Config
 from ckconv.errors import UsageError
 from program import distributed
 from program.interruption import EXIT_CODE, Interrupted, hang_up

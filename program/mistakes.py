@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from cfg.schema import Config
+
 import dataclasses
 import difflib
 import errno
@@ -12,7 +14,6 @@ from pathlib import Path
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf.errors import OmegaConfBaseException, ValidationError
 
-from cfg.schema import Config
 from ckconv.errors import UsageError
 
 PRESETS = Path(__file__).resolve().parent.parent / "cfg" / "experiment"

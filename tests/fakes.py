@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from cfg.schema import Config
+
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from cfg.schema import Config
 from datasets.task import Loaders, Task
 
 TASK = Task("Rows", in_channels=3, out_channels=6, size=(4,), train_samples=50)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from cfg.schema import Config
+
 import json
 import sys
 from pathlib import Path
@@ -11,7 +13,6 @@ import pytest
 import torch
 
 import run_experiment
-from cfg.schema import Config
 from ckconv import ConvConfig, KernelConfig, MaskConfig, UsageError
 from ckconv.nn import CKConv, FlexConv
 from datasets.char_trajectories import FILES, CharTrajectories

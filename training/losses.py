@@ -12,6 +12,7 @@ from ckconv import penalties
 
 if TYPE_CHECKING:
     from cfg.schema import Config
+
     from datasets.task import Task
 
 

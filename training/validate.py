@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ckconv.config import validate_conv, validate_kernel, validate_mask
+from ckconv.config import validate_conv, validate_kernel, validate_mask, validate_net
 from ckconv.errors import UsageError, check_choice
 from datasets.task import Task
-from models.config import validate_net
 from program.device import draw_seed
 from program.distributed import agreed
 

@@ -6,10 +6,9 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
-from ckconv.config import ConvConfig, KernelConfig, MaskConfig, parse_horizon
+from ckconv.config import ConvConfig, KernelConfig, MaskConfig, NetConfig, parse_horizon
 from ckconv.errors import UsageError, check_choice
 from ckconv.nn import CKConv, FlexConv, NJet, sample_together
-from models.config import NetConfig
 
 NONLINEARITIES = {"ReLU": nn.ReLU, "LeakyReLU": nn.LeakyReLU}
 _BATCH_NORM = {1: nn.BatchNorm1d, 2: nn.BatchNorm2d}

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from ckconv.config import ConvConfig, KernelConfig, MaskConfig
+from ckconv.config import (
+    ConvConfig,
+    KernelConfig,
+    MaskConfig,
+    NetConfig,
+    block_widths,
+    validate_net,
+)
 from ckconv.models.blocks import (
     NONLINEARITIES,
     ResidualBlock,
@@ -14,7 +21,6 @@ from ckconv.models.blocks import (
     sample_kernels,
     set_resolution,
 )
-from models.config import NetConfig, block_widths, validate_net
 
 
 class FlexNet(nn.Module):

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from ckconv.config import ConvConfig, KernelConfig, MaskConfig
+from ckconv.config import (
+    ConvConfig,
+    KernelConfig,
+    MaskConfig,
+    NetConfig,
+    block_widths,
+    validate_net,
+)
 from ckconv.models.blocks import (
     ResidualBlock,
     conv_factory,
@@ -13,7 +20,6 @@ from ckconv.models.blocks import (
     set_resolution,
 )
 from ckconv.models.flexnet import readout
-from models.config import NetConfig, block_widths, validate_net
 
 
 class FlexTCN(nn.Module):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from cfg.schema import Config
+
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +12,6 @@ from urllib.parse import urlparse
 
 import pytest
 
-from cfg.schema import Config
 from datasets.files import download
 
 

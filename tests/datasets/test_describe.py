@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from cfg.schema import Config
+
 from pathlib import Path
 
 import pytest
 from omegaconf import OmegaConf
 
-from cfg.schema import Config
 from ckconv.errors import UsageError
 from datasets import DATASETS, build_loaders, describe
 

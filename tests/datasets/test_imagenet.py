@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from cfg.schema import Config
+
 import pickle
 import subprocess
 import sys
@@ -12,7 +14,6 @@ import pytest
 import torch
 from PIL import Image
 
-from cfg.schema import Config
 from ckconv.errors import UsageError
 from datasets import build_loaders, describe
 from datasets.batches.loader import TensorLoader

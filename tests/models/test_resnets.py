@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from cfg.schema import Config
+
 import pytest
 import torch
 
-from cfg.schema import Config
 from ckconv import UsageError
+from ckconv.config import NET_TYPES
 from datasets.task import Task
 from models import build_model
 from models.cifar_resnet import CIFARResNet, PlainBlock
-from models.config import NET_TYPES
 from models.original_resnet import original_resnet
 
 CIFAR = Task("CIFAR10", 3, 10, (32, 32), 45_000)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from cfg.schema import Config
+
 import os
 import subprocess
 import sys
@@ -9,7 +11,6 @@ import sys
 import pytest
 from omegaconf import OmegaConf
 
-from cfg.schema import Config
 from ckconv import UsageError
 from datasets import describe
 from models import build_model

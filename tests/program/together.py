@@ -15,6 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from cfg.schema import Config  # noqa: E402
+
 from ckconv import ConvConfig, KernelConfig, MaskConfig  # noqa: E402
 from datasets.batches.loader import TensorLoader  # noqa: E402
 from datasets.batches.transforms import Pipeline  # noqa: E402

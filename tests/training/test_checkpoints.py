@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from cfg.schema import Config
+
 import os
 import pickle
 
@@ -10,7 +12,6 @@ import torch
 from fakes import make_model
 from omegaconf import OmegaConf
 
-from cfg.schema import Config
 from ckconv import UsageError
 from training import checkpoints, pretrained
 

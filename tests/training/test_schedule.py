@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from cfg.schema import Train
+
 import json
 from pathlib import Path
 
 import pytest
 import torch
 
-from cfg.schema import Train
 from ckconv.nn import FlexConv
 from training.optimizer import build_optimizer, parameter_groups
 from training.schedule import Schedule, learning_rate_factor

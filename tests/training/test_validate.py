@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from cfg.schema import Config
+
 import math
 from dataclasses import replace
 
@@ -9,7 +11,6 @@ import pytest
 from fakes import TASK
 from omegaconf import OmegaConf
 
-from cfg.schema import Config
 from ckconv import UsageError
 from training.validate import prepare, validate, validate_task
 

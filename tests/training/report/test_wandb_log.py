@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from cfg.schema import Config
+
 import pytest
 import wandb
 
-from cfg.schema import Config
 from ckconv import UsageError
 from training.report.wandb_log import WandbLog, fetch
 
