@@ -23,8 +23,9 @@ from omegaconf.errors import OmegaConfBaseException
 
 from ckconv.errors import UsageError
 from program import distributed
+from program.help import help_text
 from program.interruption import EXIT_CODE, Interrupted, hang_up
-from program.mistakes import known_flags, preset_names, sentence, unknown_flag
+from program.mistakes import known_flags, sentence, unknown_flag
 from training.checkpoints import LAST, NO_RESUME, OWN_FOLDER
 from training.report.result import forget_failure, write_failure
 
@@ -161,18 +162,6 @@ def program(run: Callable[[DictConfig, Job], float | None]) -> Callable[[], None
             _fail(message)
 
     return main
-
-
-def help_text(name: str, purpose: str) -> str:
-    """What `--help` prints: usage, presets, and every flag with its default and meaning."""
-    flags = (CONFIG_FOLDER / "config.yaml").read_text()
-    flags = flags[flags.index("dataset:") : flags.index("\nhydra:")]
-    return (
-        f"{purpose.splitlines()[0]}\n\n"
-        f"usage: python {name} [flag=value ...] [+experiment=preset] [--multirun]\n\n"
-        f"presets: {', '.join(preset_names())}\n\n"
-        f"flags, by their full names (as train.lr=0.001), with their defaults:\n\n{flags}"
-    )
 
 
 def _leaves(cfg: DictConfig, prefix: str = "") -> list[str]:

@@ -14,7 +14,8 @@ from omegaconf import OmegaConf
 from ckconv import UsageError
 from datasets import describe
 from models import build_model
-from program.command_line import CONFIG_FOLDER, check_flags, compose, help_text, run_folder
+from program.command_line import CONFIG_FOLDER, check_flags, compose, run_folder
+from program.help import columns, help_text, meanings
 from program.mistakes import known_flags, preset_names
 from training.validate import validate
 
@@ -94,6 +95,19 @@ def test_the_help_names_every_flag_and_preset():
         assert f"{flag.rpartition('.')[2]}:" in text
     for name in preset_names():
         assert name in text
+    assert max(map(len, text.splitlines())) <= 100
+
+
+def test_the_meanings_are_the_comments_of_the_flags():
+    found = meanings()
+    assert set(known_flags()) <= set(found)
+    assert found["kernel.omega_0"] == "SIREN, nSIREN: frequency factor"
+    assert found["kernel.regularize_params.factor"] == "weight of the loss"
+
+
+def test_a_long_name_stands_on_a_line_of_its_own():
+    assert columns("a", "b", column=4) == "a   b"
+    assert columns("abcd", "b", column=4) == "abcd\n    b"
 
 
 @pytest.mark.parametrize("name", preset_names())
