@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from cfg.flags import NEUTRAL, flatten, plain
+
 import functools
 import json
 import shlex
@@ -14,7 +16,6 @@ from typing import Any
 
 from program.command_line import compose
 from program.mistakes import preset_names
-from training.checkpoints import NEUTRAL, flatten, plain
 from training.report.result import CONFIG, FAILURE, RESULT, read_commands
 
 IGNORED = (*NEUTRAL, "seed", "train.resume")  # flags in which runs of one row may differ

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from cfg.flags import known_flags
 from cfg.schema import Config
 
 import functools
@@ -25,7 +26,7 @@ from ckconv.errors import UsageError
 from program import distributed
 from program.help import help_text
 from program.interruption import EXIT_CODE, Interrupted, hang_up
-from program.mistakes import known_flags, sentence, unknown_flag
+from program.mistakes import sentence, unknown_flag
 from training.checkpoints import LAST, NO_RESUME, OWN_FOLDER
 from training.report.result import forget_failure, write_failure
 

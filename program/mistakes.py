@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from cfg.schema import Config
+from cfg.flags import known_flags
 
-import dataclasses
 import difflib
 import errno
 import re
-import typing
 from pathlib import Path
 
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
@@ -35,19 +33,6 @@ DISK_ERRORS = {
     errno.ENAMETOOLONG: "the name is too long",
     errno.EIO: "the disk reports an input/output error",
 }
-
-
-def known_flags(schema: type = Config, prefix: str = "") -> list[str]:
-    """Every flag by its full name, as `train.lr`."""
-    flags = []
-    types = typing.get_type_hints(schema)
-    for field in dataclasses.fields(schema):
-        name = prefix + field.name
-        if dataclasses.is_dataclass(types[field.name]):
-            flags += known_flags(types[field.name], name + ".")
-        else:
-            flags.append(name)
-    return flags
 
 
 def preset_names() -> list[str]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from cfg.flags import FREE, flatten, plain
+
 import contextlib
-import dataclasses
 import io
 import os
 import pickle
@@ -21,27 +22,6 @@ LAST, BEST = "last.pt", "best.pt"
 FORMAT = "flexconv checkpoint 1"
 NO_RESUME = ("", "False", "None")  # values of train.resume that start afresh
 OWN_FOLDER = ("auto", "True")  # values that continue whatever the run's own folder holds
-
-# Flags that say where and how a run computes and is watched, not what it computes.
-NEUTRAL = (
-    "comment",
-    "dataset_params.from_cache",
-    "dataset_params.in_ram",
-    "dataset_params.root",
-    "dataset_params.workers",
-    "debug",
-    "device",
-    "profile.",
-    "summary",
-    "test.",
-    "time",
-    "train.channels_last",
-    "train.compile",
-    "train.report_top5_acc",
-    "wandb.",
-)
-# Flags that may change between a run and its continuation.
-FREE = (*NEUTRAL, "pretrained", "train.early_stop", "train.epochs")
 
 
 def write_atomically(path: Path, data: bytes) -> None:
@@ -150,24 +130,6 @@ def _continued(cfg: DictConfig, saved: dict[str, Any], typed: tuple[str, ...]) -
                 "leave the flag as it was, or start a new run"
             )
     return cfg
-
-
-def flatten(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """A nested config as one level of full flag names."""
-    flags = {}
-    for key, value in config.items():
-        if isinstance(value, dict):
-            flags |= flatten(value, f"{prefix}{key}.")
-        else:
-            flags[prefix + key] = value
-    return flags
-
-
-def plain(cfg: Any) -> dict[str, Any]:
-    """A config as a dictionary of plain values, from OmegaConf or from a dataclass."""
-    if isinstance(cfg, DictConfig):
-        return OmegaConf.to_container(cfg, resolve=True)
-    return dataclasses.asdict(cfg)
 
 
 def random_state() -> dict[str, Any]:

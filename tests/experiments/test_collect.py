@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from cfg.flags import plain
+
 import csv
 import functools
 import io
@@ -17,7 +19,6 @@ from experiments.collect import main
 from experiments.runs import NO_PRESET, collect
 from program.command_line import compose
 from program.mistakes import preset_names
-from training.checkpoints import plain
 
 CLOCK = iter(range(1_000_000, 2_000_000))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from cfg.flags import known_flags
 from cfg.schema import Config
 
 import os
@@ -16,7 +17,7 @@ from datasets import describe
 from models import build_model
 from program.command_line import CONFIG_FOLDER, check_flags, compose, run_folder
 from program.help import columns, help_text, meanings
-from program.mistakes import known_flags, preset_names
+from program.mistakes import preset_names
 from training.validate import validate
 
 IMAGE_PRESETS = {  # with the parameters that the paper states, or that ordinary kernels must have
