@@ -3,26 +3,28 @@
     task = describe(cfg)                # nothing is loaded; a config that cannot work stops here
     task, loaders = build_loaders(cfg)  # loaders.train.batches(epoch) yields (inputs, targets)
 
-`cfg` is the run's config: `dataset`, `dataset_params`, `train.batch_size`, `train.augment` and
-`seed` are read. A data set is one class in a file of its own and one line in `DATASETS`.
+`cfg` is the run's config: `dataset`, `dataset_params`, `cross_res`, `train.batch_size`,
+`train.augment` and `seed` are read. A data set is one class in a file of its own and one line in
+`DATASETS`; it is given a `Request`, not the config.
 """
 
 from __future__ import annotations
 
+from cfg.schema import Config, DatasetParams
+
 from dataclasses import replace
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from ckconv.errors import UsageError, check_choice
-from datasets.base import Dataset, Split
+from datasets.base import Dataset, Request, Split
 from datasets.batches.loader import TensorLoader
 from datasets.batches.stream import StreamLoader
 from datasets.char_trajectories import CharTrajectories
 from datasets.cifar import CIFAR10, CIFAR100
 from datasets.digits import Digits
-from datasets.imagenet import IMAGENET_K, RESOLUTIONS, Imagenet, imagenet_of
+from datasets.imagenet import RESOLUTIONS, Imagenet, ImagenetK
 from datasets.images import PixelSequence
 from datasets.mnist import MNIST
 from datasets.speech_commands import SpeechCommands
@@ -31,6 +33,8 @@ from datasets.synthetic import AddProblem, CopyMemory
 from datasets.task import Loader, Loaders, Task
 
 __all__ = ["DATASETS", "Loader", "Loaders", "Task", "build_loaders", "describe"]
+
+NO_AUGMENTATION = (None, "", "None", "none", "null")
 
 DATASETS: dict[str, Dataset] = {
     dataset.name: dataset
@@ -41,6 +45,7 @@ DATASETS: dict[str, Dataset] = {
         CIFAR100(),
         STL10(),
         *(Imagenet(resolution) for resolution in RESOLUTIONS),
+        ImagenetK(),
         PixelSequence("sDigits", Digits()),
         PixelSequence("sMNIST", MNIST(), "permuted"),
         PixelSequence("sCIFAR10", CIFAR10(), "noise_padded"),
@@ -52,46 +57,46 @@ DATASETS: dict[str, Dataset] = {
 }
 
 
-def describe(cfg: Any) -> Task:
+def describe(cfg: Config, *, size: tuple[int, int] | None = None) -> Task:
     """The task that `cfg` asks for, without loading or fetching any data.
 
-    Raises `UsageError` for an unknown data set and for flags that do not go together.
+    `size` is the (height, width) that images are resized to, in place of `cross_res.resize`; of
+    Imagenet-k it chooses the data set. Raises `UsageError` for an unknown data set and for flags
+    that do not go together.
     """
-    dataset = _dataset(cfg)
+    dataset, request = _asked(cfg, size)
     if cfg.train.batch_size < 1:
         raise UsageError(f"train.batch_size={cfg.train.batch_size}: give a number of at least 1")
-    return dataset.describe(cfg)
-
-
-def _dataset(cfg: Any) -> Dataset:
-    """The data set by its name; Imagenet-k is the one of the resolution `cross_res.source_res`."""
-    if cfg.dataset == IMAGENET_K:
-        return DATASETS[imagenet_of(cfg.cross_res.source_res)]
-    check_choice("dataset", cfg.dataset, (*DATASETS, IMAGENET_K))
-    return DATASETS[cfg.dataset]
+    _check_variants(dataset, request.params)
+    dataset.check(request)
+    return dataset.describe(request)
 
 
 def build_loaders(
-    cfg: Any,
+    cfg: Config,
     device: torch.device | str = "cpu",
     rank: int = 0,
     world_size: int = 1,
     state: dict[str, Tensor] | None = None,
+    *,
+    size: tuple[int, int] | None = None,
+    task: Task | None = None,
 ) -> tuple[Task, Loaders]:
     """Load the data set of `cfg` onto `device`, for the process `rank` of `world_size`.
 
     `state` is the `Loaders.state` that a checkpoint kept: its permutation or noise is used again.
-    Raises `UsageError` as `describe` does, and for data that are missing, damaged, or do not fit
-    `state`.
+    `size` is as in `describe`; `task` is what that gave, where it was called before. The task
+    that is returned counts the training samples that are there. Raises `UsageError` as `describe`
+    does, and for data that are missing, damaged, or do not fit `state`.
     """
-    task = describe(cfg)
+    task = task or describe(cfg, size=size)
     if cfg.train.batch_size % world_size:
         raise UsageError(
             f"train.batch_size={cfg.train.batch_size}: it is shared by {world_size} processes; "
             f"give a multiple of {world_size}"
         )
-    splits = _dataset(cfg).splits(cfg, state)
-    task = replace(task, train_samples=len(splits.train.targets))
+    dataset, request = _asked(cfg, size)
+    splits = dataset.splits(request, state)
 
     def loader(split: Split, train: bool = False) -> TensorLoader:
         samples = (split.inputs, split.targets, split.pipeline)
@@ -107,9 +112,29 @@ def build_loaders(
             return TensorLoader(*samples, **settings)
         return StreamLoader(split.store, *samples, workers=cfg.dataset_params.workers, **settings)
 
-    return task, Loaders(
+    return replace(task, train_samples=len(splits.train.targets)), Loaders(
         loader(splits.train, train=True),
         loader(splits.validation) if splits.validation else None,
         loader(splits.test),
         splits.state,
     )
+
+
+def _asked(cfg: Config, size: tuple[int, int] | None) -> tuple[Dataset, Request]:
+    """The data set by its name, and what the run asks of it."""
+    check_choice("dataset", cfg.dataset, DATASETS)
+    augment = None if cfg.train.augment in NO_AUGMENTATION else cfg.train.augment
+    return DATASETS[cfg.dataset], Request(cfg.dataset_params, cfg.cross_res, augment, size)
+
+
+def _check_variants(dataset: Dataset, params: DatasetParams) -> None:
+    """Raise `UsageError` for a flag that asks for a variant which only other data sets have."""
+    for flag in sorted(set().union(*(other.flags for other in DATASETS.values()))):
+        value = getattr(params, flag)
+        if value != getattr(DatasetParams(), flag) and flag not in dataset.flags:
+            *others, last = (name for name, other in DATASETS.items() if flag in other.flags)
+            owners = f"{', '.join(others)} and {last}" if others else last
+            raise UsageError(
+                f"dataset_params.{flag}={value}: {dataset.name} has no such variant; "
+                f"it is for {owners}"
+            )

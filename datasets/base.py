@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from cfg.schema import CrossRes, DatasetParams
+
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from ckconv.errors import UsageError
-from datasets.batches.resample import is_resampling
+from datasets.batches.resample import Resampling
 from datasets.batches.transforms import EveryNth, Pipeline
 from datasets.files.stored_images import ImageStore
 from datasets.task import Task
@@ -19,15 +21,30 @@ from datasets.task import Task
 DEFAULT_ROOT = Path(__file__).resolve().parent.parent / "data"
 SAMPLING_RATES = (1, 2, 4, 8)
 
-# Flags of `dataset_params` that only some data sets have: their value when off, and who has them.
-SPECIAL_FLAGS = {
-    "permuted": (False, "sMNIST"),
-    "noise_padded": (False, "sCIFAR10"),
-    "mfcc": (False, "SpeechCommands"),
-    "drop_rate": (0, "SpeechCommands and CharTrajectories"),
-    "sr_train": (1, "sequences of samples in time"),
-    "sr_test": (1, "sequences of samples in time"),
-}
+
+@dataclass(frozen=True)
+class Request:
+    """What a run asks of a data set.
+
+    `augment` is the name of an augmentation, None for none. `size` is the (height, width) that
+    images shall have, in place of what `cross_res.resize` says.
+    """
+
+    params: DatasetParams
+    cross_res: CrossRes
+    augment: str | None = None
+    size: tuple[int, int] | None = None
+
+    @cached_property
+    def resampling(self) -> Resampling:
+        """How the stored images are changed."""
+        return Resampling.of(self.cross_res, self.size)
+
+    @property
+    def root(self) -> Path:
+        """The folder that holds all data sets: as given, else data/ in the repository."""
+        given = self.params.root
+        return Path(given).expanduser() if given else DEFAULT_ROOT
 
 
 @dataclass
@@ -54,31 +71,29 @@ class Splits:
 
 
 class Dataset(ABC):
-    """A data set by name; `flags` are those of `SPECIAL_FLAGS` that mean something for it."""
+    """A data set by name.
+
+    `flags` are those of `dataset_params` that ask for a variant of it; a flag that is in no
+    other's `flags` either means something for all. `resamples`: whether it can change the
+    resolution of its samples.
+    """
 
     name: str
     flags: frozenset[str] = frozenset()
     augmentations: tuple[str, ...] = ()
-    resamples: bool = False  # whether it can change the resolution of its samples
+    resamples: bool = False
 
     @abstractmethod
-    def describe(self, cfg: Any) -> Task:
+    def describe(self, request: Request) -> Task:
         """The task, without touching any data. Raises `UsageError` for flags that do not fit."""
 
     @abstractmethod
-    def splits(self, cfg: Any, state: dict[str, Tensor] | None) -> Splits:
+    def splits(self, request: Request, state: dict[str, Tensor] | None) -> Splits:
         """Load the data. `state` is what an earlier call's `Splits.state` held."""
 
-    def check(self, cfg: Any) -> None:
-        """Raise `UsageError` for flags that this data set cannot honour."""
-        params = cfg.dataset_params
-        for flag, (off, owners) in SPECIAL_FLAGS.items():
-            value = getattr(params, flag)
-            if value != off and flag not in self.flags:
-                raise UsageError(
-                    f"dataset_params.{flag}={value}: {self.name} has no such variant; "
-                    f"it is for {owners}"
-                )
+    def check(self, request: Request) -> None:
+        """Raise `UsageError` for values that no data set can honour, or not this one."""
+        params = request.params
         for flag in ("sr_train", "sr_test"):
             if getattr(params, flag) not in SAMPLING_RATES:
                 raise UsageError(
@@ -94,27 +109,11 @@ class Dataset(ABC):
                 f"dataset_params.val_fraction={params.val_fraction}: "
                 "give a fraction from 0 to below 1"
             )
-        if not self.resamples and is_resampling(cfg):
-            flag = "blur=True" if cfg.cross_res.blur else f"resize={cfg.cross_res.resize}"
-            raise UsageError(f"cross_res.{flag}: {self.name} has no images to resample")
-        augmentation(cfg, self)
-
-
-def augmentation(cfg: Any, dataset: Dataset) -> str | None:
-    """`train.augment`, None for none. Raises `UsageError` where `dataset` does not have it."""
-    name = cfg.train.augment
-    if name in (None, "", "None", "none", "null"):
-        return None
-    if name not in dataset.augmentations:
-        choices = " or ".join(("None", *dataset.augmentations))
-        raise UsageError(f"train.augment={name}: for {dataset.name} choose {choices}")
-    return name
-
-
-def data_root(cfg: Any) -> Path:
-    """The folder that holds all data sets: `dataset_params.root`, else data/ in the repository."""
-    given = cfg.dataset_params.root
-    return Path(given).expanduser() if given else DEFAULT_ROOT
+        if request.resampling and not self.resamples:
+            raise UsageError(f"{request.resampling.flag}: {self.name} has no images to resample")
+        if request.augment is not None and request.augment not in self.augmentations:
+            choices = " or ".join(("None", *self.augmentations))
+            raise UsageError(f"train.augment={request.augment}: for {self.name} choose {choices}")
 
 
 def every_nth(pipeline: Pipeline, n: int) -> Pipeline:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ckconv.errors import UsageError
-from datasets.base import Dataset, Splits, data_root, sampled_length
+from datasets.base import Dataset, Request, Splits, sampled_length
 from datasets.files.download import Remote, obtain, read_file, unpack_zip
 from datasets.series import cached, series_splits
 from datasets.split import three_way_sizes
@@ -39,9 +38,8 @@ class CharTrajectories(Dataset):
     flags = frozenset({"drop_rate", "sr_train", "sr_test"})
     cases, channels, length, classes = 2858, 3, 182, 20
 
-    def describe(self, cfg: Any) -> Task:
-        self.check(cfg)
-        params = cfg.dataset_params
+    def describe(self, request: Request) -> Task:
+        params = request.params
         return Task(
             self.name,
             self.channels + bool(params.drop_rate),
@@ -50,8 +48,8 @@ class CharTrajectories(Dataset):
             three_way_sizes(self.cases)[0],
         )
 
-    def splits(self, cfg: Any, state: dict[str, Tensor] | None) -> Splits:
-        folder = data_root(cfg) / "CharacterTrajectories"
+    def splits(self, request: Request, state: dict[str, Tensor] | None) -> Splits:
+        folder = request.root / "CharacterTrajectories"
         obtain(
             self.name,
             folder,
@@ -61,7 +59,7 @@ class CharTrajectories(Dataset):
             f", or {ARCHIVE.filename} beside it",
         )
         data = cached(folder / "series.pt", lambda: self._read(folder))
-        return series_splits(cfg, data["series"], data["targets"])
+        return series_splits(request.params, data["series"], data["targets"])
 
     def _unpack(self, archives: Sequence[Path], into: Path) -> None:
         unpack_zip(archives[0], into, lambda path: str(path) in FILES)

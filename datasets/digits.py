@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from cfg.schema import DatasetParams
+
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -26,8 +27,8 @@ class Digits(ImageDataset):
     train_total = 1437
     mean, std, scale = (0.3050,), (0.3758,), 16.0
 
-    def held_out(self, cfg: Any) -> int:
-        return VALIDATION_SAMPLES if cfg.dataset_params.val_fraction else 0
+    def held_out(self, params: DatasetParams) -> int:
+        return VALIDATION_SAMPLES if params.val_fraction else 0
 
     def read(self, root: Path) -> RawImages:
         from sklearn.datasets import load_digits

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +13,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ckconv.errors import UsageError
-from datasets.base import Split, Splits, augmentation, data_root
-from datasets.batches.transforms import Pipeline
+from datasets.base import Dataset, Request, Split, Splits
+from datasets.batches.transforms import Gather, Pipeline
 from datasets.files.plain_pickle import PlainUnpickler
 from datasets.files.stored_images import (
     ArrayStore,
     Chunk,
     FolderStore,
-    Gather,
     ImageStore,
     class_folders,
     has_cache,
@@ -76,28 +76,28 @@ class Imagenet(Images):
         self.size = (resolution, resolution)
         self.crop_padding = resolution // 8
 
-    def describe(self, cfg: Any) -> Task:
-        if cfg.dataset_params.workers < 0:
+    def check(self, request: Request) -> None:
+        if request.params.workers < 0:
             raise UsageError(
-                f"dataset_params.workers={cfg.dataset_params.workers}: give 0 or more processes"
+                f"dataset_params.workers={request.params.workers}: give 0 or more processes"
             )
-        return super().describe(cfg)
+        super().check(request)
 
-    def task(self, cfg: Any) -> Task:
+    def describe(self, request: Request) -> Task:
         """The task by the folders of classes, where there are any; counts are the published."""
-        train = self._folder(data_root(cfg)) / "train"
+        train = self._folder(request.root) / "train"
         classes = len(class_folders(train)) if train.is_dir() else self.classes
-        return self.task_of(cfg, self.train_total, self.held_out(cfg), classes)
+        return self.task_of(request, self.train_total, self.held_out(request.params), classes)
 
-    def splits(self, cfg: Any, state: dict[str, Tensor] | None) -> Splits:
-        train_store, test_store = (self._store(cfg, part) for part in ("train", "val"))
+    def splits(self, request: Request, state: dict[str, Tensor] | None) -> Splits:
+        train_store, test_store = (self._store(request, part) for part in ("train", "val"))
         train, validation = np.arange(len(train_store.labels)), None
-        held = held_out_count(len(train), cfg.dataset_params.val_fraction)
-        self.task_of(cfg, len(train), held, len(np.unique(train_store.labels)))
+        held = held_out_count(len(train), request.params.val_fraction)
+        self.task_of(request, len(train), held, len(np.unique(train_store.labels)))
         if held:
             train, validation = hold_out(train_store.labels, held)
-        augmented = self.pipeline(cfg, augmentation(cfg, self))
-        plain = self.pipeline(cfg, None)
+        augmented = self.pipeline(request, request.augment)
+        plain = self.pipeline(request, None)
         first = _first_stages(train_store)
         return Splits(
             _split(train_store, train, Pipeline(*first, *augmented.stages)),
@@ -111,33 +111,31 @@ class Imagenet(Images):
             ),
         )
 
-    # ----- where the images are -----------------------------------------------------------------
-
     def _folder(self, root: Path) -> Path:
         lower = root / self.name.lower()
         return lower if lower.is_dir() else root / self.name
 
-    def _store(self, cfg: Any, part: str) -> ImageStore:
+    def _store(self, request: Request, part: str) -> ImageStore:
         """The images of `train` or `val`, where the flags want them."""
-        params, root = cfg.dataset_params, data_root(cfg)
+        params, root = request.params, request.root
         folder = self._folder(root)
         stem = folder / "cache" / part
         files = None if (folder / part).is_dir() else self._batch_files(root, part)
         if params.from_cache or (files and not params.in_ram):
             if not has_cache(stem):
                 print(f"{self.name}: decoding the {part} images once, into {stem.parent}")
-                write_cache(stem, self._chunks(cfg, folder, part, files))
+                write_cache(stem, self._chunks(request, folder, part, files))
             return open_cache(stem, self.resolution, params.in_ram)
         if params.in_ram:
-            return in_memory(self._chunks(cfg, folder, part, files), self.resolution)
+            return in_memory(self._chunks(request, folder, part, files), self.resolution)
         return self._folder_store(folder, part)
 
     def _chunks(
-        self, cfg: Any, folder: Path, part: str, files: Sequence[Path] | None
+        self, request: Request, folder: Path, part: str, files: Sequence[Path] | None
     ) -> Iterator[Chunk]:
         """All images of `train` or `val`, in pieces."""
         if files is None:
-            return self._folder_store(folder, part).chunks(cfg.dataset_params.workers)
+            return self._folder_store(folder, part).chunks(request.params.workers)
         return (read_batch(path, self.resolution) for path in files)
 
     def _folder_store(self, folder: Path, part: str) -> FolderStore:
@@ -160,6 +158,32 @@ class Imagenet(Images):
             f"{BATCHES[part][0]} and the other files of the downsampled ImageNet into {folder} "
             "(image-net.org has them), or set dataset_params.root"
         )
+
+
+class ImagenetK(Dataset):
+    """ImageNet at the resolution that is asked for, else at `cross_res.source_res`."""
+
+    name = IMAGENET_K
+    augmentations = Imagenet.augmentations
+    resamples = True
+
+    def check(self, request: Request) -> None:
+        images, request = self._chosen(request)
+        images.check(request)
+
+    def describe(self, request: Request) -> Task:
+        images, request = self._chosen(request)
+        return images.describe(request)
+
+    def splits(self, request: Request, state: dict[str, Tensor] | None) -> Splits:
+        images, request = self._chosen(request)
+        return images.splits(request, state)
+
+    def _chosen(self, request: Request) -> tuple[Imagenet, Request]:
+        """The images of the resolution, and what is asked of them: another size no more."""
+        resolution = request.size[0] if request.size else request.cross_res.source_res
+        imagenet_of(resolution)
+        return Imagenet(resolution), replace(request, size=None)
 
 
 def read_batch(path: Path, resolution: int) -> Chunk:
@@ -203,7 +227,7 @@ def _checked(path: Path, pixels: Any, labels: NDArray, resolution: int) -> Chunk
 
 def _first_stages(store: ImageStore) -> list[torch.nn.Module]:
     """What turns a loader's samples, which are indices, into pixels where those are in memory."""
-    return [Gather(store.pixels)] if _is_in_memory(store) else []
+    return [Gather(torch.from_numpy(store.pixels))] if _is_in_memory(store) else []
 
 
 def _is_in_memory(store: ImageStore) -> bool:

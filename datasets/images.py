@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from cfg.schema import DatasetParams
+
 import math
 from abc import abstractmethod
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -16,19 +17,12 @@ from torch import Tensor
 from ckconv.errors import UsageError
 from datasets.base import (
     Dataset,
+    Request,
     Split,
     Splits,
-    augmentation,
-    data_root,
     every_nth,
     fixed_tensor,
     sampled_length,
-)
-from datasets.batches.resample import (
-    after_augmentation,
-    before_augmentation,
-    check_resampling,
-    target_size,
 )
 from datasets.batches.transforms import (
     DigitDistortion,
@@ -70,31 +64,29 @@ class Images(Dataset):
     crop_padding: int = 4  # of augmentation `resnet`
     resamples = True
 
-    def held_out(self, cfg: Any) -> int:
+    def held_out(self, params: DatasetParams) -> int:
         """The number of training samples that are kept for validation."""
-        return held_out_count(self.train_total, cfg.dataset_params.val_fraction)
+        return held_out_count(self.train_total, params.val_fraction)
 
-    def describe(self, cfg: Any) -> Task:
-        self.check(cfg)
-        check_resampling(cfg)
-        return self.task(cfg)
+    def check(self, request: Request) -> None:
+        super().check(request)
+        request.resampling.check()
 
-    def task(self, cfg: Any) -> Task:
-        """The task that the images make, whatever becomes of them afterwards."""
-        return self.task_of(cfg, self.train_total, self.held_out(cfg), self.classes)
+    def describe(self, request: Request) -> Task:
+        return self.task_of(request, self.train_total, self.held_out(request.params), self.classes)
 
-    def task_of(self, cfg: Any, total: int, held: int, classes: int) -> Task:
+    def task_of(self, request: Request, total: int, held: int, classes: int) -> Task:
         """The task of `total` training samples of so many classes, `held` of them held out."""
         if (held and held < classes) or total - held < classes:
             raise UsageError(
-                f"dataset_params.val_fraction={cfg.dataset_params.val_fraction}: of the "
+                f"dataset_params.val_fraction={request.params.val_fraction}: of the "
                 f"{total} training samples of {self.name} at least {classes} must be held out "
                 "and as many trained on, or 0 held out"
             )
-        size = target_size(cfg) or self.size
+        size = request.resampling.size or self.size
         return Task(self.name, self.channels, classes, size, total - held)
 
-    def pipeline(self, cfg: Any, augment: str | None) -> Pipeline:
+    def pipeline(self, request: Request, augment: str | None) -> Pipeline:
         """Blur and augmentation at the stored size; then another size; then normalisation."""
         augmenting = {
             None: [],
@@ -102,9 +94,9 @@ class Images(Dataset):
             "standard": [DigitDistortion()],
         }
         return Pipeline(
-            *before_augmentation(cfg),
+            *request.resampling.before_augmentation(),
             *augmenting[augment],
-            *after_augmentation(cfg),
+            *request.resampling.after_augmentation(),
             Normalise(self.mean, self.std, self.scale),
         )
 
@@ -118,19 +110,18 @@ class ImageDataset(Images):
     def read(self, root: Path) -> RawImages:
         """The images under `root`, fetched first where they are missing."""
 
-    def splits(self, cfg: Any, state: dict[str, Tensor] | None) -> Splits:
-        raw = self.read(data_root(cfg))
-        augment = augmentation(cfg, self)
+    def splits(self, request: Request, state: dict[str, Tensor] | None) -> Splits:
+        raw = self.read(request.root)
         train, validation = np.arange(len(raw.train)), None
-        if held := self.held_out(cfg):
+        if held := self.held_out(request.params):
             train, validation = hold_out(raw.train_labels, held)
 
         def split(pixels: NDArray, labels: NDArray, augment: str | None = None) -> Split:
-            pipeline = self.pipeline(cfg, augment)
+            pipeline = self.pipeline(request, augment)
             return Split(torch.from_numpy(pixels), torch.from_numpy(labels), pipeline)
 
         return Splits(
-            split(raw.train[train], raw.train_labels[train], augment),
+            split(raw.train[train], raw.train_labels[train], request.augment),
             None
             if validation is None
             else split(raw.train[validation], raw.train_labels[validation]),
@@ -152,19 +143,18 @@ class PixelSequence(Dataset):
         self.augmentations = tuple(a for a in images.augmentations if a == "resnet")
         self.flags = frozenset({"sr_train", "sr_test", variant} - {None})
 
-    def describe(self, cfg: Any) -> Task:
-        self.check(cfg)
-        task = self.images.task(cfg)
+    def describe(self, request: Request) -> Task:
+        task = self.images.describe(request)
         channels, length = task.in_channels, math.prod(task.size)
-        if cfg.dataset_params.noise_padded:
+        if request.params.noise_padded:
             channels, length = channels * task.size[1], PADDED_LENGTH
-        length = sampled_length(length, cfg.dataset_params.sr_train)
+        length = sampled_length(length, request.params.sr_train)
         return replace(task, name=self.name, in_channels=channels, size=(length,))
 
-    def splits(self, cfg: Any, state: dict[str, Tensor] | None) -> Splits:
-        params = cfg.dataset_params
-        splits = self.images.splits(cfg, state)
-        fixed = self._fixed(cfg, state)
+    def splits(self, request: Request, state: dict[str, Tensor] | None) -> Splits:
+        params = request.params
+        splits = self.images.splits(request, state)
+        fixed = self._fixed(params, state)
         if params.noise_padded:
             stages = [RowsThenNoise(fixed["noise"])]
         elif params.permuted:
@@ -183,14 +173,14 @@ class PixelSequence(Dataset):
             fixed,
         )
 
-    def _fixed(self, cfg: Any, state: dict[str, Tensor] | None) -> dict[str, Tensor]:
+    def _fixed(self, params: DatasetParams, state: dict[str, Tensor] | None) -> dict[str, Tensor]:
         """NumPy's RandomState keeps its streams over versions, so that the draws stay the same."""
         height, width = self.images.size
-        if cfg.dataset_params.permuted:
+        if params.permuted:
             order = np.random.RandomState(PERMUTATION_SEED).permutation(height * width)
             order = torch.from_numpy(order.astype(np.int64))
             return {"permutation": fixed_tensor(state, "permutation", order)}
-        if cfg.dataset_params.noise_padded:
+        if params.noise_padded:
             shape = (self.images.channels * width, PADDED_LENGTH - height)
             noise = torch.from_numpy(np.random.RandomState(NOISE_SEED).standard_normal(shape))
             return {"noise": fixed_tensor(state, "noise", noise.float())}

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from cfg.schema import DatasetParams
+
 import os
 import pickle
 import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -25,13 +26,14 @@ CHUNK = 256  # samples at a time in passes over large arrays
 EPSILON = 1e-5  # added to standard deviations
 
 
-def series_splits(cfg: Any, series: Tensor, targets: Tensor, scale: float = 1.0) -> Splits:
+def series_splits(
+    params: DatasetParams, series: Tensor, targets: Tensor, scale: float = 1.0
+) -> Splits:
     """Splits of `series` (N, C, L), 70/15/15 and stratified, each time step normalised.
 
     With `dataset_params.drop_rate` steps are dropped first, become zero after normalisation, and
     a last channel says where a step was observed. `scale` multiplies the stored values.
     """
-    params = cfg.dataset_params
     observed = observed_steps(len(series), series.shape[-1], params.drop_rate)
     pipeline = Pipeline(*([ObservationMask()] if params.drop_rate else []))
     rates = (params.sr_train, params.sr_train, params.sr_test)

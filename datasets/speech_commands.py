@@ -7,7 +7,6 @@ import struct
 import warnings
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 import numpy as np
 import torch
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ckconv.errors import UsageError
-from datasets.base import Dataset, Splits, data_root, sampled_length
+from datasets.base import Dataset, Request, Splits, sampled_length
 from datasets.files.download import Remote, obtain, read_file, unpack_tar
 from datasets.series import CHUNK, cached, series_splits
 from datasets.split import three_way_sizes
@@ -46,9 +45,8 @@ class SpeechCommands(Dataset):
     flags = frozenset({"mfcc", "drop_rate", "sr_train", "sr_test"})
     clips = 34_975
 
-    def describe(self, cfg: Any) -> Task:
-        self.check(cfg)
-        params = cfg.dataset_params
+    def describe(self, request: Request) -> Task:
+        params = request.params
         if params.mfcc and params.drop_rate:
             raise UsageError(
                 f"dataset_params.drop_rate={params.drop_rate}: samples are dropped from the raw "
@@ -59,15 +57,15 @@ class SpeechCommands(Dataset):
         trained = three_way_sizes(self.clips)[0]
         return Task(self.name, channels, len(WORDS), (length,), trained)
 
-    def splits(self, cfg: Any, state: dict[str, Tensor] | None) -> Splits:
-        folder = data_root(cfg) / "SpeechCommands"
-        if not cfg.dataset_params.mfcc:
+    def splits(self, request: Request, state: dict[str, Tensor] | None) -> Splits:
+        folder = request.root / "SpeechCommands"
+        if not request.params.mfcc:
             data = self._raw(folder)
-            return series_splits(cfg, data["series"], data["targets"], scale=2.0**-15)
+            return series_splits(request.params, data["series"], data["targets"], scale=2.0**-15)
         path = folder / "mfcc.pt"
         raw = {} if path.is_file() else self._raw(folder)
         data = cached(path, lambda: {**raw, "series": mfcc(raw["series"])})
-        return series_splits(cfg, data["series"], data["targets"])
+        return series_splits(request.params, data["series"], data["targets"])
 
     def _raw(self, folder: Path) -> dict[str, Tensor]:
         path, wavs = folder / "raw.pt", folder / "speech_commands_v0.02"

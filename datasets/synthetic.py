@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from cfg.schema import DatasetParams
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ckconv.errors import UsageError
-from datasets.base import Dataset, Split, Splits
+from datasets.base import Dataset, Request, Split, Splits
 from datasets.batches.transforms import OneHot, Pipeline
 from datasets.task import Task
 
@@ -21,14 +21,14 @@ class Generated(Dataset):
 
     counts: dict[str, int]
 
-    def splits(self, cfg: Any, state: dict[str, Tensor] | None) -> Splits:
+    def splits(self, request: Request, state: dict[str, Tensor] | None) -> Splits:
         splits = {
-            name: self.generate(cfg, count, np.random.RandomState(SEEDS[name]))
+            name: self.generate(request.params, count, np.random.RandomState(SEEDS[name]))
             for name, count in self.counts.items()
         }
         return Splits(**splits)
 
-    def generate(self, cfg: Any, count: int, random: np.random.RandomState) -> Split:
+    def generate(self, params: DatasetParams, count: int, random: np.random.RandomState) -> Split:
         """Draw `count` samples."""
         raise NotImplementedError
 
@@ -44,15 +44,14 @@ class AddProblem(Generated):
     name = "AddProblem"
     counts = {"train": 50_000, "validation": 1_000, "test": 1_000}
 
-    def describe(self, cfg: Any) -> Task:
-        self.check(cfg)
-        length = cfg.dataset_params.seq_length
+    def describe(self, request: Request) -> Task:
+        length = request.params.seq_length
         if length < 2:
             raise UsageError(f"dataset_params.seq_length={length}: give a length of at least 2")
         return Task(self.name, 2, 1, (length,), self.counts["train"], loss="mse", metric="mse")
 
-    def generate(self, cfg: Any, count: int, random: np.random.RandomState) -> Split:
-        length = cfg.dataset_params.seq_length
+    def generate(self, params: DatasetParams, count: int, random: np.random.RandomState) -> Split:
+        length = params.seq_length
         values = random.random_sample((count, length)).astype(np.float32)
         first = random.randint(0, length, count)
         second = (first + random.randint(1, length, count)) % length  # never the first again
@@ -76,9 +75,8 @@ class CopyMemory(Generated):
     symbols = 10
     counts = {"train": 10_000, "validation": 1_000, "test": 1_000}
 
-    def describe(self, cfg: Any) -> Task:
-        self.check(cfg)
-        params = cfg.dataset_params
+    def describe(self, request: Request) -> Task:
+        params = request.params
         for flag in ("seq_length", "memory_size"):
             if getattr(params, flag) < 1:
                 raise UsageError(
@@ -89,8 +87,8 @@ class CopyMemory(Generated):
             self.name, self.symbols, self.symbols, (length,), self.counts["train"], per_step=True
         )
 
-    def generate(self, cfg: Any, count: int, random: np.random.RandomState) -> Split:
-        memory, wait = cfg.dataset_params.memory_size, cfg.dataset_params.seq_length
+    def generate(self, params: DatasetParams, count: int, random: np.random.RandomState) -> Split:
+        memory, wait = params.memory_size, params.seq_length
         symbols = random.randint(1, self.symbols - 1, (count, memory)).astype(np.uint8)
         inputs = np.zeros((count, wait + 2 * memory), np.uint8)
         inputs[:, :memory] = symbols

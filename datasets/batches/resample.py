@@ -5,8 +5,10 @@ The order is the published one: blur, flip and crop at the stored size, then res
 
 from __future__ import annotations
 
+from cfg.schema import CrossRes
+
 import math
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as functional
@@ -59,45 +61,70 @@ class Resize(nn.Module):
         return functional.interpolate(x.float(), self.size, mode=self.interpolation)
 
 
-def target_size(cfg: Any) -> tuple[int, int] | None:
+@dataclass(frozen=True)
+class Resampling:
+    """How stored images become others before a network sees them; the defaults leave them alone.
+
+    `size` is the (height, width) that they are resized to; `blur` and `resize_blur` ask for a
+    Gaussian of `sigma` pixels, always or where there is a size.
+    """
+
+    size: tuple[int, int] | None = None
+    interpolation: str = "bilinear"
+    blur: bool = False
+    resize_blur: bool = False
+    sigma: float = 1.0
+
+    @classmethod
+    def of(cls, flags: CrossRes, size: tuple[int, int] | None = None) -> Resampling:
+        """What the flags ask for; `size` takes the place of `cross_res.resize`.
+
+        Raises `UsageError` for a `cross_res.resize` that is no size.
+        """
+        return cls(
+            size or target_size(flags),
+            flags.interpolation,
+            flags.blur,
+            flags.resize_blur,
+            flags.resize_blur_sigma,
+        )
+
+    def __bool__(self) -> bool:
+        """Whether images other than the stored ones are asked for."""
+        return bool(self.size or self.blur)
+
+    @property
+    def flag(self) -> str:
+        """What asks for other images, as on the command line."""
+        if self.blur or self.size is None:
+            return f"cross_res.blur={self.blur}"
+        return "cross_res.resize=" + ",".join(map(str, self.size))
+
+    def check(self) -> None:
+        """Raise `UsageError` for settings that cannot be honoured."""
+        check_choice("cross_res.interpolation", self.interpolation, INTERPOLATIONS)
+        if not 0 < self.sigma < math.inf:
+            raise UsageError(f"cross_res.resize_blur_sigma={self.sigma}: give a number over 0")
+
+    def before_augmentation(self) -> list[nn.Module]:
+        """The blur, if it is asked for."""
+        wanted = self.blur or (self.resize_blur and self.size)
+        return [Blur(self.sigma)] if wanted else []
+
+    def after_augmentation(self) -> list[nn.Module]:
+        """The change of size, if it is asked for."""
+        return [Resize(self.size, self.interpolation)] if self.size else []
+
+
+def target_size(flags: CrossRes) -> tuple[int, int] | None:
     """The (height, width) of `cross_res.resize`, None for none.
 
     Raises `UsageError` for anything but two whole numbers over 0.
     """
-    text = str(cfg.cross_res.resize or "").strip()
+    text = str(flags.resize or "").strip()
     if not text:
         return None
     parts = [part.strip() for part in text.strip("[]()").split(",")]
     if len(parts) != 2 or not all(part.isdecimal() and int(part) for part in parts):
         raise UsageError(f"cross_res.resize={text}: give a height and a width, as '16,16'")
     return int(parts[0]), int(parts[1])
-
-
-def check_resampling(cfg: Any) -> None:
-    """Raise `UsageError` for resampling flags that cannot be honoured."""
-    cross_res = cfg.cross_res
-    check_choice("cross_res.interpolation", cross_res.interpolation, INTERPOLATIONS)
-    target_size(cfg)
-    if not 0 < cross_res.resize_blur_sigma < math.inf:
-        raise UsageError(
-            f"cross_res.resize_blur_sigma={cross_res.resize_blur_sigma}: give a number over 0"
-        )
-
-
-def is_resampling(cfg: Any) -> bool:
-    """Whether the flags ask for images other than the stored ones."""
-    return bool(target_size(cfg) or cfg.cross_res.blur)
-
-
-def before_augmentation(cfg: Any) -> list[nn.Module]:
-    """The blur, if it is asked for: always with `blur`, before resizing with `resize_blur`."""
-    cross_res = cfg.cross_res
-    if cross_res.blur or (cross_res.resize_blur and target_size(cfg)):
-        return [Blur(cross_res.resize_blur_sigma)]
-    return []
-
-
-def after_augmentation(cfg: Any) -> list[nn.Module]:
-    """The change of size, if it is asked for."""
-    size = target_size(cfg)
-    return [Resize(size, cfg.cross_res.interpolation)] if size else []

@@ -49,6 +49,17 @@ class Pipeline(nn.Module):
         return Pipeline(*self.stages, *stages)
 
 
+class Gather(nn.Module):
+    """The first stage of a pipeline whose samples are indices (B,) of `pixels` (N, C, H, W)."""
+
+    def __init__(self, pixels: Tensor):
+        super().__init__()
+        self.register_buffer("pixels", pixels, persistent=False)
+
+    def forward(self, x: Tensor, draw: Draw) -> Tensor:
+        return self.pixels.index_select(0, x)  # (B, C, H, W)
+
+
 class FlipCrop(nn.Module):
     """A horizontal flip for every second image and a crop at a random place of the padded image.
 

@@ -14,12 +14,10 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from ckconv.errors import UsageError
-from datasets.batches.transforms import Draw
 
 EXTENSIONS = (".png", ".jpg", ".jpeg")
 CHUNK = 512  # images that are decoded together
@@ -150,17 +148,6 @@ def read_batches(
 
 def _unchanged(batch: Any) -> Any:
     return batch
-
-
-class Gather(nn.Module):
-    """The first stage of a pipeline whose samples are indices (B,) of images in memory."""
-
-    def __init__(self, pixels: NDArray):
-        super().__init__()
-        self.register_buffer("pixels", torch.from_numpy(pixels), persistent=False)
-
-    def forward(self, x: Tensor, draw: Draw) -> Tensor:
-        return self.pixels.index_select(0, x)  # (B, 3, H, W)
 
 
 def in_memory(chunks: Iterable[Chunk], resolution: int) -> ArrayStore:

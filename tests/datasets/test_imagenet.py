@@ -284,6 +284,7 @@ def test_imagenet_k_takes_its_resolution_from_the_flag(cfg, root):
     cfg.dataset, cfg.cross_res.source_res = "Imagenet-k", 8
     assert describe(cfg).name == "Imagenet8"
     assert build_loaders(cfg)[0].train_samples == 54
+    assert describe(cfg, size=(16, 16)).name == "Imagenet16"
     cfg.cross_res.source_res = 20
     with pytest.raises(UsageError, match="Imagenet-k at 20 pixels: there are 64, 32, 16 and 8"):
         describe(cfg)

@@ -355,7 +355,7 @@ def test_described_and_loaded_sizes_agree(make_cfg):
         cfg = make_cfg("Digits", val_fraction=fraction)
         task, loaders = build_loaders(cfg)
         assert describe(cfg) == task and loaders.train.num_samples == task.train_samples
-    assert Digits().held_out(cfg) == 180
+    assert Digits().held_out(cfg.dataset_params) == 180
 
 
 @pytest.mark.real_data

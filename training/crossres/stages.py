@@ -62,7 +62,7 @@ def check(cfg: Any) -> None:
             f"resolutions, {ratio:g}; leave it 0"
         )
     squares = [(n, n) for n in (cross_res.source_res, cross_res.target_res)]
-    if cross_res.resize and target_size(cfg) not in squares:
+    if cross_res.resize and target_size(cross_res) not in squares:
         raise UsageError(
             f"cross_res.resize={cross_res.resize}: run_crossres.py resizes to "
             "cross_res.source_res and cross_res.target_res; leave it empty"

@@ -9,8 +9,11 @@ from torchvision.transforms import InterpolationMode
 
 from ckconv.errors import UsageError
 from datasets import build_loaders, describe
+from datasets.base import Request
 from datasets.batches.resample import Blur, Resize, target_size
 from datasets.batches.transforms import Draw
+from datasets.cifar import CIFAR10
+from datasets.digits import Digits
 
 NO_DRAW = Draw(torch.Generator(), 4, slice(None))
 
@@ -75,10 +78,27 @@ def test_not_square(make_cfg):
     assert next(loaders.train.batches())[0].shape[2:] == (6, 10)
 
 
-def stage_names(cfg, augment=None):
-    from datasets.cifar import CIFAR10
+def test_a_size_by_argument_takes_the_flags_place(make_cfg):
+    by_flag = describe(configured(make_cfg, resize="4,6"))
+    cfg = configured(make_cfg, resize="5,5")
+    task, loaders = build_loaders(cfg, size=(4, 6))
+    assert task == by_flag == describe(cfg, size=(4, 6)) and cfg.cross_res.resize == "5,5"
+    expected = next(build_loaders(configured(make_cfg, resize="4,6"))[1].train.batches())[0]
+    assert torch.equal(next(loaders.train.batches())[0], expected)
+    with pytest.raises(UsageError, match="sDigits has no images"):
+        describe(make_cfg("sDigits"), size=(4, 4))
 
-    return [type(stage).__name__ for stage in CIFAR10().pipeline(cfg, augment).stages]
+
+def test_a_task_that_was_described_is_not_described_again(make_cfg, monkeypatch):
+    cfg = make_cfg("Digits")
+    task = describe(cfg)
+    monkeypatch.setattr(Digits, "describe", None)
+    assert build_loaders(cfg, task=task)[0] == task
+
+
+def stage_names(cfg, augment=None):
+    stages = CIFAR10().pipeline(Request(cfg.dataset_params, cfg.cross_res), augment).stages
+    return [type(stage).__name__ for stage in stages]
 
 
 def test_blur_flip_and_crop_come_at_the_stored_size(make_cfg):
@@ -96,7 +116,7 @@ def test_blur_flip_and_crop_come_at_the_stored_size(make_cfg):
 @pytest.mark.parametrize("text", ["16", "16,0", "16,16,16", "a,b", "-4,4", "4.5,4"])
 def test_a_size_that_is_none(make_cfg, text):
     with pytest.raises(UsageError, match="cross_res.resize="):
-        target_size(configured(make_cfg, resize=text))
+        target_size(configured(make_cfg, resize=text).cross_res)
 
 
 def test_flags_that_cannot_be_honoured(make_cfg):
