@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from cfg.flags import plain
 from cfg.schema import Config
 
 import time
@@ -10,12 +11,13 @@ from models import build_model
 from program import device as runtime
 from program import distributed
 from program.command_line import Job, program
-from training import checkpoints, pretrained
+from program.files import write_json
+from program.folder import KERNELS, RESULT, SPECTRA, write_config
+from training import pretrained, resume
 from training.crossres import report as crossres_report
 from training.crossres import stages as crossres
 from training.crossres.stages import CrossRes
 from training.report import figures
-from training.report import result as report
 from training.report.wandb_log import WandbLog
 from training.sync_batchnorm import synchronize_batchnorm
 from training.validate import prepare, validate, validate_task
@@ -25,7 +27,7 @@ from training.validate import prepare, validate, validate_task
 def main(cfg: Config, job: Job) -> None:
     """Train a network at one resolution, test it as is at another, fine-tune it there, test."""
     started = time.perf_counter()
-    cfg, saved = checkpoints.resume(cfg, job.folder, job.typed)
+    cfg, saved = resume.resume(cfg, job.folder, job.typed)
     cfg = prepare(cfg)
     validate(cfg)
     crossres.check(cfg)
@@ -45,25 +47,26 @@ def main(cfg: Config, job: Job) -> None:
     distributed.share_weights(model)
     runtime.seed_process(cfg.seed)
 
-    report.write_config(job.folder, cfg)
+    if distributed.is_main():
+        write_config(job.folder, cfg)
     run_id = saved["log"]["wandb_id"] if saved else None
-    wandb = WandbLog(cfg, checkpoints.plain(cfg), job.folder, run_id)
+    wandb = WandbLog(cfg, plain(cfg), job.folder, run_id)
     try:
         run = CrossRes(cfg, task, model, job.folder, wandb, saved)
         run.source()
         if distributed.is_main():
-            crossres_report.save_spectra(model, job.folder / crossres_report.SPECTRA)
+            crossres_report.save_spectra(model, job.folder / SPECTRA)
         run.as_is()
         run.fine_tuned()
         seconds = time.perf_counter() - started
         values = crossres_report.result(cfg, task, model, run.results, seconds, device)
-        report.write(job.folder / report.RESULT, values)
         if distributed.is_main():
+            write_json(job.folder / RESULT, values)
             title = f"{cfg.net.type} on {task.name}"
-            figures.save_kernels(model, job.folder / "kernels.png", title)
+            figures.save_kernels(model, job.folder / KERNELS, title)
         wandb.summarize(crossres_report.figures_of(values))
-        for picture in ("kernels", "spectra"):
-            wandb.image(picture, job.folder / f"{picture}.png")
+        for picture in (KERNELS, SPECTRA):
+            wandb.image(job.folder / picture)
     except BaseException:
         wandb.finish(failed=True)
         raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from cfg.flags import plain
 from cfg.schema import Config
 
 import time
@@ -11,7 +12,9 @@ from models import build_model
 from program import device as runtime
 from program import distributed
 from program.command_line import Job, program
-from training import checkpoints, pretrained
+from program.files import write_json
+from program.folder import KERNELS, RESULT, write_config
+from training import pretrained, resume
 from training.evaluation import evaluate
 from training.loop import fit
 from training.report import epochs as records
@@ -28,7 +31,7 @@ from training.validate import prepare, validate, validate_task
 def main(cfg: Config, job: Job) -> float | None:
     """Train a network on a data set, keep the best epoch, and test it."""
     started = time.perf_counter()
-    cfg, saved = checkpoints.resume(cfg, job.folder, job.typed)
+    cfg, saved = resume.resume(cfg, job.folder, job.typed)
     if saved and not cfg.train.do:
         cfg.train.epochs = saved["progress"]["epoch"]  # test what there is
     cfg = prepare(cfg)
@@ -55,10 +58,9 @@ def main(cfg: Config, job: Job) -> float | None:
     distributed.share_weights(model)
     runtime.seed_process(cfg.seed)
 
-    report.write_config(job.folder, cfg)
-    wandb = WandbLog(
-        cfg, checkpoints.plain(cfg), job.folder, saved["log"]["wandb_id"] if saved else None
-    )
+    if distributed.is_main():
+        write_config(job.folder, cfg)
+    wandb = WandbLog(cfg, plain(cfg), job.folder, saved["log"]["wandb_id"] if saved else None)
     test_settings = {"precision": cfg.train.precision, "top5": cfg.train.report_top5_acc}
     try:
         before = progress = None
@@ -72,12 +74,11 @@ def main(cfg: Config, job: Job) -> float | None:
         test = evaluate(at_test_rate(model, task, cfg), loaders.test, task, **test_settings)
         seconds = time.perf_counter() - started
         values = report.result(cfg, task, model, test, progress, seconds, device, before)
-        report.write(job.folder / report.RESULT, values)
-        picture = job.folder / "kernels.png"
         if distributed.is_main():
-            figures.save_kernels(model, picture, f"{cfg.net.type} on {task.name}")
+            write_json(job.folder / RESULT, values)
+            figures.save_kernels(model, job.folder / KERNELS, f"{cfg.net.type} on {task.name}")
         wandb.summarize({f"test/{name}": value for name, value in test.items()})
-        wandb.image("kernels", picture)
+        wandb.image(job.folder / KERNELS)
     except BaseException:
         wandb.finish(failed=True)
         raise

@@ -14,6 +14,8 @@ from datasets import build_loaders, describe
 from models import build_model
 from program import device as runtime
 from program.command_line import Job, program
+from program.files import write, write_json
+from program.folder import CONFIG, PROFILE, PROFILE_PICTURE, TIMINGS, TRACE
 from training import pretrained
 from training.profiling import measure as profiling
 from training.profiling import report as profile_report
@@ -25,7 +27,6 @@ from training.profiling.steps import (
     real_batches,
     shape_of,
 )
-from training.report import result as report
 from training.validate import prepare, validate, validate_task
 
 
@@ -59,15 +60,14 @@ def main(cfg: Config, job: Job) -> None:
     print(f"{cfg.profile.warmup} steps to warm up, {cfg.profile.n_batches} timed and profiled")
     for _ in range(cfg.profile.warmup):
         step()
-    trace = folder / profile_report.TRACE
-    found = profiling.measure(step, model, cfg.profile.n_batches, device, trace)
+    found = profiling.measure(step, model, cfg.profile.n_batches, device, folder / TRACE)
     found.peak_bytes = peak_bytes(model, task, cfg, first)
 
     values = profile_report.result(cfg, task, model, found, shape, device)
-    OmegaConf.save(cfg, folder / "config.yaml")
-    report.write(folder / profile_report.RESULT, values)
-    profile_report.write_timings(folder / profile_report.TIMINGS, found)
-    profile_report.save_picture(folder / profile_report.PICTURE, values, found)
+    write(folder / CONFIG, OmegaConf.to_yaml(cfg))
+    write_json(folder / PROFILE, values)
+    profile_report.write_timings(folder / TIMINGS, found)
+    profile_report.save_picture(folder / PROFILE_PICTURE, values, found)
     print(profile_report.table(values, found, folder))
 
 

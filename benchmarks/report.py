@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from benchmarks.backends import BACKENDS
-from training.checkpoints import write_atomically
+from program.files import write_figure
 
 COLOURS = {
     "direct": "#999999",
@@ -26,10 +25,6 @@ TITLES = {
     "evaluate": "Evaluation, kernels kept",
     "uncached": "Evaluation, kernels sampled every time",
 }
-
-
-def write_json(path: Path, values: dict[str, Any]) -> None:
-    write_atomically(path, (json.dumps(values, indent=1) + "\n").encode())
 
 
 def duration(seconds: float) -> str:
@@ -147,10 +142,8 @@ def chart(path: Path, values: dict[str, Any]) -> None:
     axes[0, 0].set_ylim(len(workloads) - 0.5, -0.5)
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=len(labels), fontsize=8)
-    temporary = path.with_name(path.stem + ".part.png")
-    figure.savefig(temporary, dpi=120, facecolor="white")
+    write_figure(path, figure, dpi=120)
     plt.close(figure)
-    temporary.replace(path)
 
 
 def _bars(axis, workloads: list[str], names: list[str], rows: dict[str, dict]) -> None:

@@ -39,7 +39,7 @@ from benchmarks.workloads import PRECISIONS, WORKLOADS, Workload  # noqa: E402
 from ckconv.errors import UsageError  # noqa: E402
 from program import device as runtime  # noqa: E402
 from program.environment import environment  # noqa: E402
-from training.checkpoints import write_atomically  # noqa: E402
+from program.files import write, write_json  # noqa: E402
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -120,7 +120,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         else:
             for mode in args.modes:
                 run_workload(workload, backends, mode, settings, values)
-        write(files, values)
+        save(files, values)
     print(f"wrote {files}.json, .md and .png")
 
 
@@ -177,9 +177,9 @@ def in_order(rows: list[dict]) -> list[dict]:
     return sorted(rows, key=lambda row: (names.index(row["workload"]), MODES.index(row["mode"])))
 
 
-def write(files: Path, values: dict[str, Any]) -> None:
-    report.write_json(files.with_name(files.name + ".json"), values)
-    write_atomically(files.with_name(files.name + ".md"), report.table(values).encode())
+def save(files: Path, values: dict[str, Any]) -> None:
+    write_json(files.with_name(files.name + ".json"), values, indent=1)
+    write(files.with_name(files.name + ".md"), report.table(values))
     report.chart(files.with_name(files.name + ".png"), values)
 
 

@@ -36,6 +36,7 @@ from benchmarks.measure import (  # noqa: E402
 )
 from ckconv import ConvConfig, KernelConfig  # noqa: E402
 from ckconv.nn import CKConv  # noqa: E402
+from program.files import write_figure, write_json  # noqa: E402
 
 CHANNELS, FIRST = 8, 64
 IMAGE = (16, 24, 32, 32)  # a batch in the middle of FlexNet-7
@@ -160,10 +161,8 @@ def chart(path: Path, values: dict[str, Any]) -> None:
     axes[2].set_xticks(IMAGE_KERNELS, IMAGE_KERNELS)
     axes[2].minorticks_off()
     axes[0].set_ylabel("seconds, forward and backward", fontsize=8)
-    temporary = path.with_name(path.stem + ".part.png")
-    figure.savefig(temporary, dpi=120, facecolor="white")
+    write_figure(path, figure, dpi=120)
     plt.close(figure)
-    temporary.replace(path)
 
 
 def _draw_n_log_n(axis, values: dict[str, Any], name: str) -> None:
@@ -190,7 +189,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     values = {"machine": machine(device), "clock": args.clock, **run(args.longest, settings)}
     args.output.mkdir(parents=True, exist_ok=True)
     files = args.output / f"scaling-{device.type}"
-    report.write_json(files.with_suffix(".json"), values)
+    write_json(files.with_suffix(".json"), values, indent=1)
     chart(files.with_suffix(".png"), values)
     for name, exponents in values["exponents"].items():
         fitted = ", ".join(f"{k} {p:.2f}" for k, p in exponents.items() if p is not None)

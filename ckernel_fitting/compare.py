@@ -34,8 +34,7 @@ from ckernel_fitting.records import output_folder
 from ckernel_fitting.settings import Settings
 from ckernel_fitting.targets import Target, build_target
 from program.device import choose_device
-from training.checkpoints import write_atomically
-from training.report.epochs import write_csv
+from program.files import write, write_csv
 
 COLUMNS = ("target", "generator", "MSE", "PSNR, dB", "between samples", "between, at best")
 COLUMNS += ("seconds", "parameters", "lr", "frequency ×")
@@ -58,7 +57,7 @@ def run(comparison: Comparison, given: set[str]) -> None:
     rows = [row_of(entry, targets[entry.target]) for entry in best]
     table = markdown(rows)
     write_csv(stem.with_suffix(".csv"), rows)
-    write_atomically(stem.with_suffix(".md"), table.encode())
+    write(stem.with_suffix(".md"), table)
     figure = comparison_figure(targets, best, names_of(comparison.models), settings[0])
     save_figure(figure, stem.with_suffix(".png"), dpi=75)
     print(table)

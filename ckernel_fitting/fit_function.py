@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import io
 import sys
 import time
 from pathlib import Path
@@ -21,7 +20,7 @@ from ckernel_fitting.records import append_row, output_folder
 from ckernel_fitting.settings import Settings, unused, validate
 from ckernel_fitting.targets import Target, build_target
 from program.device import choose_device
-from training.checkpoints import write_atomically
+from program.files import write_tensors
 from training.report.wandb_log import WandbLog
 
 RESULTS = "fits.csv"
@@ -94,9 +93,7 @@ def write_results(settings: Settings, target: Target, result: Fit, folder: Path)
         f"{settings.optim}, lr {settings.lr:g}, {len(result.history):,} iterations"
     )
     save_figure(fit_figure(target, result, title, axis_span(settings, target)), picture)
-    buffer = io.BytesIO()
-    torch.save(result.state, buffer)
-    write_atomically(weights, buffer.getvalue())
+    write_tensors(weights, result.state)
     row = {
         "mse": result.mse,
         "psnr": result.psnr,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 
 from ckernel_fitting.fit import Fit
 from ckernel_fitting.targets import Target
-from training.checkpoints import write_atomically
+from program.files import write_figure
 
 TARGET, FIT, ERROR = "#333333", "#1f6fb4", "#c8442f"
 LOWEST_DB = -100.0
@@ -159,6 +158,4 @@ def clean(axis: Axes) -> None:
 
 def save_figure(figure: Figure, path: Path, dpi: int = 100) -> None:
     """Write a PNG, whole or not at all."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=dpi)
-    write_atomically(path, buffer.getvalue())
+    write_figure(path, figure, dpi)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ckconv.errors import UsageError
-from training.report.epochs import write_csv
+from program.files import write_csv
 
 DEFAULT_FOLDER = Path(__file__).resolve().parent / "outputs"
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from ckconv.errors import UsageError
 from experiments import tables
 from experiments.runs import LeftOut, collect
-from training.checkpoints import write_atomically
+from program.files import write
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -29,14 +29,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(text)
         if options.out:
             options.out.mkdir(parents=True, exist_ok=True)
-            write_atomically(options.out / "table.md", tables.markdown(shown).encode())
-            write_atomically(options.out / "table.csv", tables.as_csv(shown).encode())
-            write_atomically(options.out / "table.tex", tables.latex(shown).encode())
+            write(options.out / "table.md", tables.markdown(shown))
+            write(options.out / "table.csv", tables.as_csv(shown))
+            write(options.out / "table.tex", tables.latex(shown))
         if options.write:
             everything = tables.write_results(rows)
             lines = tables.make_lines(everything, tables.read_paper())
             text = tables.fill_in(tables.README.read_text(), lines)
-            write_atomically(tables.README, text.encode())
+            write(tables.README, text)
     except (UsageError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from program.command_line import compose
+from program.folder import CONFIG, FAILURE, RESULT, read_commands
 from program.mistakes import preset_names
-from training.report.result import CONFIG, FAILURE, RESULT, read_commands
 
 IGNORED = (*NEUTRAL, "seed", "train.resume")  # flags in which runs of one row may differ
 TYPED = "+experiment="

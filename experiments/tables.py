@@ -13,7 +13,7 @@ import yaml
 
 from ckconv.errors import UsageError
 from experiments.runs import Row
-from training.report.epochs import write_csv
+from program.files import write_csv
 
 FOLDER = Path(__file__).resolve().parent
 PAPER = FOLDER / "paper.yaml"

@@ -307,7 +307,7 @@ class Recorder:
     def summarize(self, values):
         self.summary.update(values)
 
-    def image(self, name, path):
+    def image(self, path):
         pass
 
     def finish(self, failed=False):

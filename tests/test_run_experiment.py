@@ -355,7 +355,7 @@ def test_a_full_or_read_only_disk(tmp_path, monkeypatch, capsys, number, words):
     monkeypatch.setattr(os, "fsync", fail)
     assert run(monkeypatch, tmp_path / "run", "train.epochs=1", "train.max_batches=1") == 1
     assert_one_sentence(capsys.readouterr().err, words)
-    assert not list((tmp_path / "run").glob("*.part"))
+    assert not list((tmp_path / "run").glob("*.part*"))
 
 
 def test_an_interrupted_run_says_how_to_go_on(tmp_path, monkeypatch, capsys):

@@ -2,53 +2,22 @@
 
 from __future__ import annotations
 
-from cfg.flags import FREE, flatten, plain
-
-import contextlib
-import io
-import os
 import pickle
 import warnings
 from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import DictConfig, OmegaConf
 
 from ckconv.errors import UsageError
-from program import distributed
+from program.files import write_tensors
 
-LAST, BEST = "last.pt", "best.pt"
 FORMAT = "flexconv checkpoint 1"
-NO_RESUME = ("", "False", "None")  # values of train.resume that start afresh
-OWN_FOLDER = ("auto", "True")  # values that continue whatever the run's own folder holds
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file under a temporary name and rename it, so that it is never seen half written.
-
-    Of several processes that train together, the first one alone writes.
-    """
-    if not distributed.is_main():
-        return
-    temporary = path.with_name(path.name + ".part")
-    try:
-        with open(temporary, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def save(path: Path, content: dict[str, Any]) -> None:
     """Write a checkpoint atomically."""
-    buffer = io.BytesIO()
-    torch.save({"format": FORMAT, **content}, buffer)
-    write_atomically(path, buffer.getbuffer())
+    write_tensors(path, {"format": FORMAT, **content})
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -85,51 +54,6 @@ def read(path: Path) -> dict[str, Any]:
 def is_ours(content: dict[str, Any]) -> bool:
     """Whether `read` gave a checkpoint that `save` wrote."""
     return content.get("format") == FORMAT
-
-
-def resume(
-    cfg: DictConfig, folder: Path, typed: tuple[str, ...] = ()
-) -> tuple[DictConfig, dict[str, Any] | None]:
-    """The config and the last checkpoint to go on with, None where there is nothing to resume.
-
-    Flags that are at their defaults and not among the `typed` ones are taken from the checkpoint.
-    Raises `UsageError` where a flag that decides the result differs from the run's own.
-    """
-    if cfg.train.resume in NO_RESUME:
-        return cfg, None
-    own = cfg.train.resume in OWN_FOLDER
-    if not own and Path(cfg.train.resume).resolve() != folder.resolve():
-        raise UsageError(
-            f"train.resume={cfg.train.resume}: the run goes on in that folder; leave out "
-            f"hydra.run.dir={folder}"
-        )
-    path = folder / LAST
-    if not path.exists():
-        if own:
-            return cfg, None
-        raise UsageError(f"train.resume={cfg.train.resume}: there is no {LAST} in this folder")
-    saved = read(path)
-    if not is_ours(saved) or "optimizer" not in saved:
-        raise UsageError(f"{path}: is not the last checkpoint of a run; nothing to resume")
-    return _continued(cfg, saved["config"], typed), saved
-
-
-def _continued(cfg: DictConfig, saved: dict[str, Any], typed: tuple[str, ...]) -> DictConfig:
-    standard = flatten(plain(OmegaConf.structured(OmegaConf.get_type(cfg))))
-    before = flatten(saved)
-    cfg = cfg.copy()
-    for flag, value in flatten(plain(cfg)).items():
-        if flag not in before or value == before[flag] or flag in ("train.do", "train.resume"):
-            continue
-        chosen = flag in typed or value != standard[flag]
-        if not chosen or (flag, value) == ("seed", -1):
-            OmegaConf.update(cfg, flag, before[flag])
-        elif not flag.startswith(FREE):
-            raise UsageError(
-                f"{flag}={value}: the run that is resumed had {flag}={before[flag]}; "
-                "leave the flag as it was, or start a new run"
-            )
-    return cfg
 
 
 def random_state() -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from cfg.flags import plain
+
 import math
 import sys
 import time
@@ -19,7 +21,6 @@ from datasets.task import Loader, Loaders, Task
 from program import distributed
 from program.device import autocast
 from program.interruption import Interruption
-from training import checkpoints
 from training.evaluation import Totals, evaluate
 from training.losses import regularization, task_loss
 from training.report.epochs import EpochLog
@@ -55,7 +56,7 @@ def fit(
         training.load(saved)
         log.resume(training.progress)
     progress, schedule = training.progress, training.schedule
-    extra = {"data": loaders.state, "config": checkpoints.plain(cfg), "log": log.state()}
+    extra = {"data": loaders.state, "config": plain(cfg), "log": log.state()}
 
     if save_start and saved is None:
         training.save(folder, extra)

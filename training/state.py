@@ -13,6 +13,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from datasets.task import Task
 from program import distributed
+from program.folder import BEST, LAST
 from training import checkpoints
 from training.optimizer import build_optimizer
 from training.schedule import Schedule
@@ -86,7 +87,7 @@ class Training:
         progress = {"progress": asdict(self.progress)}
         if self.progress.is_best and not self.progress.part:
             best = {"model": self.tested_model.state_dict()}
-            checkpoints.save(folder / checkpoints.BEST, best | progress | extra)
+            self._write(folder / BEST, best | progress | extra)
         last = {
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -94,8 +95,13 @@ class Training:
             "averaged": self.averaged.state_dict() if self.averaged else None,
             "random": distributed.gathered(checkpoints.random_state()),
         }
-        checkpoints.save(folder / checkpoints.LAST, last | progress | extra)
+        self._write(folder / LAST, last | progress | extra)
         distributed.barrier()  # nobody reads them, or leaves, before they are written
+
+    @staticmethod
+    def _write(path: Path, content: dict[str, Any]) -> None:
+        if distributed.is_main():
+            checkpoints.save(path, content)
 
     def load(self, saved: dict[str, Any]) -> None:
         """Go on from the content of a `last.pt`."""
@@ -111,7 +117,7 @@ class Training:
     def load_tested_weights(self, folder: Path) -> None:
         """Leave in the model what is to be tested: the best epoch's weights, or the last one's."""
         if self.progress.best_epoch:
-            self.model.load_state_dict(checkpoints.read(folder / checkpoints.BEST)["model"])
+            self.model.load_state_dict(checkpoints.read(folder / BEST)["model"])
         elif self.averaged:
             self.model.load_state_dict(self.averaged.module.state_dict())
 

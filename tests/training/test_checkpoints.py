@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from cfg.flags import plain
 from cfg.schema import Config
 
 import os
@@ -13,7 +14,7 @@ from fakes import make_model
 from omegaconf import OmegaConf
 
 from ckconv import UsageError
-from training import checkpoints, pretrained
+from training import checkpoints, pretrained, resume
 
 
 class Code:
@@ -129,21 +130,19 @@ def config(**flags):
 
 
 def leave_run(folder, **flags):
-    checkpoints.save(
-        folder / "last.pt", {"optimizer": {}, "config": checkpoints.plain(config(**flags))}
-    )
+    checkpoints.save(folder / "last.pt", {"optimizer": {}, "config": plain(config(**flags))})
 
 
 def test_nothing_to_resume(tmp_path):
     for value in ("", "False", "auto", "True"):
-        assert checkpoints.resume(config(train__resume=value), tmp_path)[1] is None
+        assert resume.resume(config(train__resume=value), tmp_path)[1] is None
     with pytest.raises(UsageError, match="there is no last.pt"):
-        checkpoints.resume(config(train__resume=str(tmp_path)), tmp_path)
+        resume.resume(config(train__resume=str(tmp_path)), tmp_path)
 
 
 def test_flags_that_were_not_given_are_taken_from_the_run(tmp_path):
     leave_run(tmp_path, net__no_hidden=8, train__epochs=7, seed=5, train__do=True)
-    cfg, saved = checkpoints.resume(config(train__resume="auto", seed=-1), tmp_path, ("seed",))
+    cfg, saved = resume.resume(config(train__resume="auto", seed=-1), tmp_path, ("seed",))
     assert saved is not None
     assert (cfg.net.no_hidden, cfg.train.epochs, cfg.seed, cfg.train.resume) == (8, 7, 5, "auto")
 
@@ -151,7 +150,7 @@ def test_flags_that_were_not_given_are_taken_from_the_run(tmp_path):
 def test_more_epochs_and_another_device_are_allowed(tmp_path):
     leave_run(tmp_path, train__epochs=7)
     wanted = config(train__resume="auto", train__epochs=30, device="cuda")
-    cfg, _ = checkpoints.resume(wanted, tmp_path, ("train.epochs", "device"))
+    cfg, _ = resume.resume(wanted, tmp_path, ("train.epochs", "device"))
     assert (cfg.train.epochs, cfg.device) == (30, "cuda")
 
 
@@ -164,10 +163,10 @@ def test_a_changed_flag_is_named(tmp_path, flag, value):
     cfg = config(train__resume="auto")
     OmegaConf.update(cfg, flag, value)
     with pytest.raises(UsageError, match=rf"{flag}={value}: the run that is resumed had {flag}="):
-        checkpoints.resume(cfg, tmp_path, (flag,))
+        resume.resume(cfg, tmp_path, (flag,))
 
 
 def test_best_pt_cannot_be_resumed_from(tmp_path):
     save_ours(tmp_path / "last.pt", make_model())
     with pytest.raises(UsageError, match="nothing to resume"):
-        checkpoints.resume(config(train__resume="auto"), tmp_path)
+        resume.resume(config(train__resume="auto"), tmp_path)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from cfg.flags import plain
+
 import copy
 from pathlib import Path
 from typing import Any
@@ -12,12 +14,10 @@ from torch import nn
 from ckconv.nn import CKConv
 from datasets.task import Task
 from program.environment import environment
-from training import checkpoints
+from program.files import complete
 from training.crossres.stages import AS_IS, FINE_TUNED, SOURCE
 from training.report import result as report
 from training.report.layers import count_parameters
-
-SPECTRA = "spectra.png"
 
 
 def result(
@@ -40,7 +40,7 @@ def result(
         "parameters": count_parameters(model),
         "seconds": round(seconds, 2),
         "seed": cfg.seed,
-        "config": checkpoints.plain(cfg),
+        "config": plain(cfg),
         **environment(device),
     }
 
@@ -92,6 +92,5 @@ def save_spectra(model: nn.Module, path: Path) -> None:
     if not layers:
         return
     size = min(min(layer.kernel_size) for layer in layers.values())
-    temporary = path.with_name(path.stem + ".part.png")
-    draw(layers, temporary, size, finer=2)
-    temporary.replace(path)
+    with complete(path) as temporary:
+        draw(layers, temporary, size, finer=2)

@@ -22,6 +22,8 @@ from datasets.task import Loaders, Task
 from models import set_resolution
 from program import device as runtime
 from program import distributed
+from program.files import write_json
+from program.folder import BEST, FINE_TUNING, LAST, STAGES
 from training import checkpoints
 from training.evaluation import evaluate
 from training.loop import fit
@@ -30,8 +32,6 @@ from training.report.layers import generated_layers
 from training.report.wandb_log import WandbLog
 from training.state import Progress
 
-STAGES = "stages.json"
-FINE_TUNING = "fine_tuning"
 SOURCE, AS_IS, FINE_TUNED = "source", "as_is", "fine_tuned"
 
 
@@ -184,7 +184,7 @@ class CrossRes:
         print(f"fine-tuning at {resolution}\u00d7{resolution}")
         folder = self.folder / FINE_TUNING
         folder.mkdir(exist_ok=True)
-        last = folder / checkpoints.LAST
+        last = folder / LAST
         saved = checkpoints.read(last) if last.exists() else None
         # Fine-tuning starts from the same random numbers wherever the run was stopped before.
         runtime.seed_everything(cfg.seed, cfg.deterministic)
@@ -215,8 +215,8 @@ class CrossRes:
                 "seconds_in_epochs": round(progress.seconds, 2) if progress else 0.0,
                 "kernel_sizes": {x.name: list(x.size) for x in generated_layers(self.model)},
             }
-            text = json.dumps(self.results, indent=2) + "\n"
-            checkpoints.write_atomically(self.folder / STAGES, text.encode())
+            if distributed.is_main():
+                write_json(self.folder / STAGES, self.results)
         text = records.results_text("test", self.results[name])
         print(f"{name.replace('_', ' ')}: {text}", flush=True)
 
@@ -225,7 +225,7 @@ class CrossRes:
         self.results = {}
         if not distributed.is_main():
             return
-        for path in (STAGES, *(f"{FINE_TUNING}/{x}" for x in (checkpoints.LAST, checkpoints.BEST))):
+        for path in (STAGES, *(f"{FINE_TUNING}/{x}" for x in (LAST, BEST))):
             (self.folder / path).unlink(missing_ok=True)
 
 

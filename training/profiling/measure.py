@@ -28,6 +28,7 @@ from torch.profiler import ProfilerActivity, profile, record_function
 
 from ckconv.models import blocks
 from ckconv.nn import CKConv, NJet, together
+from program.files import complete
 
 SECTIONS = ("generation", "masking", "convolution")
 REST = "the rest"
@@ -108,9 +109,8 @@ def measure(
             _wait(device)
         add_step(found, list(profiler.events()), device.type == "cuda")
         if trace is not None and index == steps - 1:
-            temporary = trace.with_name(trace.stem + ".part.json")
-            profiler.export_chrome_trace(str(temporary))
-            temporary.replace(trace)
+            with complete(trace) as temporary:
+                profiler.export_chrome_trace(str(temporary))
     return found
 
 

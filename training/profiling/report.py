@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from cfg.flags import plain
+
 import csv
 import io
 from pathlib import Path
@@ -13,12 +15,11 @@ from torch import nn
 from ckconv.nn import NJet
 from datasets.task import Task
 from program.environment import environment
-from training import checkpoints
+from program.files import write, write_figure
 from training.profiling.measure import PYTHON, REST, SECTIONS, Profile
 from training.report import result as report
 from training.report.layers import generated_layers, size_text
 
-RESULT, TIMINGS, TRACE, PICTURE = "profile.json", "timings.csv", "trace.json", "profile.png"
 OPERATIONS = 15  # shown; the file has all of them
 COLOURS = {
     "generation": "#0072b2",
@@ -56,7 +57,7 @@ def result(
         "shares": found.shares(),
         "layers": layers,
         "peak_bytes": found.peak_bytes,
-        "config": checkpoints.plain(cfg),
+        "config": plain(cfg),
         **environment(device),
     }
 
@@ -93,7 +94,7 @@ def write_timings(path: Path, found: Profile) -> None:
         row("layer", layer, "", sum(times.values()), sum(times.values()))
     for name, calls, own, whole in found.costliest():
         row("operation", name, calls, own, whole)
-    checkpoints.write_atomically(path, text.getvalue().encode())
+    write(path, text.getvalue())
 
 
 def table(values: dict[str, Any], found: Profile, folder: Path) -> str:
@@ -161,10 +162,8 @@ def save_picture(path: Path, values: dict[str, Any], found: Profile) -> None:
         f"{values['step_ms']:.1f} ms, {values['peak_bytes'] / 2**20:,.0f} MiB",
         fontsize=11,
     )
-    temporary = path.with_name(path.stem + ".part.png")
-    figure.savefig(temporary, dpi=130, facecolor="white")
+    write_figure(path, figure, dpi=130)
     plt.close(figure)
-    temporary.replace(path)
 
 
 def _draw_shares(axis, shares: dict[str, float]) -> None:

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from training.checkpoints import write_atomically
+from program import distributed
+from program.files import write_csv
+from program.folder import METRICS
 from training.report.layers import mask_parameters
 from training.report.wandb_log import WandbLog
 
 if TYPE_CHECKING:
     from training.state import Progress
-
-METRICS = "metrics.csv"
 
 
 class EpochLog:
@@ -32,7 +30,7 @@ class EpochLog:
 
     def resume(self, progress: Progress) -> None:
         """Bring the records of a continued run to where its checkpoint was written."""
-        write_csv(self.folder / METRICS, progress.history)
+        self._write(progress)
         steps = progress.part.get("steps", 0)
         within = f" and {steps} steps of the next one" if steps else ""
         print(f"resumed after epoch {progress.epoch} of {self.epochs}{within}", flush=True)
@@ -40,9 +38,13 @@ class EpochLog:
     def epoch(self, progress: Progress, model: nn.Module) -> None:
         """Record the epoch that has just ended."""
         row = progress.history[-1]
-        write_csv(self.folder / METRICS, progress.history)
+        self._write(progress)
         print(epoch_line(row, self.epochs, progress.is_best, self.show_time), flush=True)
         self.wandb.log({**grouped(row), **mask_parameters(model)}, step=progress.epoch)
+
+    def _write(self, progress: Progress) -> None:
+        if distributed.is_main():
+            write_csv(self.folder / METRICS, progress.history)
 
 
 def epoch_line(row: dict[str, float], epochs: int, is_best: bool, show_time: bool) -> str:
@@ -81,13 +83,3 @@ def grouped(row: dict[str, float]) -> dict[str, float]:
         split, _, name = key.partition("_")
         named[f"{split}/{name}" if name else key] = value
     return named
-
-
-def write_csv(path: Path, rows: list[dict[str, float]]) -> None:
-    """Write rows that may have different columns as one CSV file, atomically."""
-    columns = list(dict.fromkeys(key for row in rows for key in row))
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_atomically(path, text.getvalue().encode())

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from program.files import write_figure
 from training.report.layers import Layer, generated_layers, size_text
 
 KERNELS_PER_LAYER = 7
@@ -32,10 +33,8 @@ def save_kernels(model: nn.Module, path: Path, title: str) -> None:
     draw = _draw_images if len(layers[0].size) == 2 else _draw_lines
     figure = draw(plt, layers)
     figure.suptitle(title, fontsize=11)
-    temporary = path.with_name(path.stem + ".part.png")
-    figure.savefig(temporary, dpi=130, facecolor="white")
+    write_figure(path, figure, dpi=130)
     plt.close(figure)
-    temporary.replace(path)
 
 
 def _draw_images(plt, layers: list[Layer]):

@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
+from cfg.flags import plain
+
 from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import OmegaConf
 from torch import nn
 
 from datasets.task import Task
-from program import distributed
-from program.environment import code_version, command, environment
-from training import checkpoints
+from program.environment import environment
 from training.report.epochs import result_text
 from training.report.layers import count_parameters, fixed_sizes, generated_layers, size_text
 from training.sampling_rate import describe_rates
 from training.state import Progress
-
-RESULT = "result.json"
-CONFIG = "config.yaml"
-FAILURE = "failure.txt"  # why a run ended early
 
 
 def result(
@@ -51,7 +44,7 @@ def result(
         "seconds": round(seconds, 2),
         "seconds_in_epochs": round(progress.seconds, 2) if progress else 0.0,
         "seed": cfg.seed,
-        "config": checkpoints.plain(cfg),
+        "config": plain(cfg),
         **environment(device),
     }
 
@@ -59,40 +52,6 @@ def result(
 def selected_on(cfg: Any, progress: Progress | None) -> str | None:
     """The split that the tested epoch was chosen by, None where the last one was tested."""
     return cfg.train.select_on if progress and progress.best_epoch else None
-
-
-def write(path: Path, values: dict[str, Any]) -> None:
-    """Write a JSON file atomically."""
-    checkpoints.write_atomically(path, (json.dumps(values, indent=2) + "\n").encode())
-
-
-def write_failure(folder: Path, message: str) -> None:
-    """Leave in the folder of a run that had begun the reason why it did not finish."""
-    if (folder / CONFIG).exists():
-        with contextlib.suppress(OSError):  # the reason may be a full disk
-            checkpoints.write_atomically(folder / FAILURE, (message + "\n").encode())
-
-
-def forget_failure(folder: Path) -> None:
-    """Remove what an earlier run in this folder left by `write_failure`."""
-    if distributed.is_main():
-        (folder / FAILURE).unlink(missing_ok=True)
-
-
-def write_config(folder: Path, cfg: Any) -> None:
-    """Write the composed config, under the commands that the run was begun and continued by."""
-    code_version()
-    path = folder / CONFIG
-    continued = path.exists() and cfg.train.resume not in checkpoints.NO_RESUME
-    commands = read_commands(path) if continued else []
-    commands = dict.fromkeys([*commands, command()])
-    header = "".join(f"# {line}\n" for line in commands)
-    checkpoints.write_atomically(path, (header + OmegaConf.to_yaml(cfg)).encode())
-
-
-def read_commands(path: Path) -> list[str]:
-    """The commands that stand above a config."""
-    return [line[2:] for line in path.read_text().splitlines() if line.startswith("# ")]
 
 
 def table(values: dict[str, Any], model: nn.Module, folder: Path) -> str:

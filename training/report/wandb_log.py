@@ -11,6 +11,7 @@ from urllib.parse import urlparse
 
 from ckconv.errors import UsageError
 from program import distributed
+from program.folder import DOWNLOADS
 
 INIT_TIMEOUT = 30  # seconds for the server to answer before logging goes on offline
 
@@ -39,12 +40,12 @@ class WandbLog:
         if self.run:
             self.run.summary.update(values)
 
-    def image(self, name: str, path: Path) -> None:
-        """Log a picture file."""
+    def image(self, path: Path) -> None:
+        """Log a picture file, if there is one, under its name."""
         if self.run and path.exists():
             import wandb
 
-            self.run.log({name: wandb.Image(str(path))})
+            self.run.log({path.stem: wandb.Image(str(path))})
 
     def finish(self, failed: bool = False) -> None:
         if self.run:
@@ -112,7 +113,7 @@ def fetch(filename: str, run_path: str, folder: Path) -> Path:
     os.environ.setdefault("WANDB_SILENT", "true")
     import wandb
 
-    downloads = folder / "downloads"
+    downloads = folder / DOWNLOADS
     try:
         file = wandb.Api(timeout=INIT_TIMEOUT).run(run_path).file(filename)
         with distributed.first_on_machine():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import re
 
 import numpy as np
@@ -43,12 +42,6 @@ def test_an_epochs_line():
 def test_wandbs_names():
     names = set(records.grouped(ROW))
     assert {"train/loss", "validation/accuracy", "lr", "epoch", "seconds"} <= names
-
-
-def test_csv_rows_may_gain_columns(tmp_path):
-    records.write_csv(tmp_path / "m.csv", [{"a": 1}, {"a": 2, "b": 3}])
-    with open(tmp_path / "m.csv") as file:
-        assert list(csv.DictReader(file)) == [{"a": "1", "b": ""}, {"a": "2", "b": "3"}]
 
 
 @pytest.mark.parametrize(

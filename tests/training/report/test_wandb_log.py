@@ -41,7 +41,7 @@ def test_debug_means_no_wandb_at_all(started, tmp_path):
     log = WandbLog(Config(debug=True), {}, tmp_path)
     log.log({"a": 1})
     log.summarize({"a": 1})
-    log.image("a", tmp_path / "missing.png")
+    log.image(tmp_path / "missing.png")
     log.finish()
     assert started[0] == [] and log.run_id is None and not list(tmp_path.iterdir())
 

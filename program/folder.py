@@ -1,0 +1,76 @@
+"""A run's folder: which one it is, and what lies in it."""
+
+from __future__ import annotations
+
+from cfg.schema import Config
+
+import contextlib
+from pathlib import Path
+
+from omegaconf import OmegaConf
+
+from ckconv.errors import UsageError
+from program import distributed
+from program.environment import code_version, command
+from program.files import write
+
+LAST, BEST = "last.pt", "best.pt"  # checkpoints: the run's state, the best epoch's weights
+CONFIG = "config.yaml"  # under the commands that the run was begun and continued by
+METRICS = "metrics.csv"  # a row per epoch
+RESULT = "result.json"
+FAILURE = "failure.txt"  # why a run ended early
+KERNELS, SPECTRA = "kernels.png", "spectra.png"
+STAGES, FINE_TUNING = "stages.json", "fine_tuning"  # of run_crossres.py
+PROFILE, TIMINGS = "profile.json", "timings.csv"  # of run_profiler.py
+TRACE, PROFILE_PICTURE = "trace.json", "profile.png"
+DOWNLOADS = "downloads"
+
+NO_RESUME = ("", "False", "None")  # values of train.resume that start afresh
+OWN_FOLDER = ("auto", "True")  # values that continue whatever the run's own folder holds
+
+
+def run_folder(resume: str, fresh: str) -> str:
+    """The folder that a run writes to: a fresh one, or the one that `train.resume` names.
+
+    `train.resume=True` names the newest folder beside the fresh one. It is the same in all
+    processes of a run. Raises `UsageError` where the named folder does not exist.
+    """
+    fresh = distributed.agreed(fresh)
+    if resume in NO_RESUME or resume == "auto":
+        return fresh
+    if resume in OWN_FOLDER:
+        runs = sorted(path for path in Path(fresh).parents[1].glob("*/*") if path.is_dir())
+        return distributed.agreed(str(runs[-1]) if runs else fresh)
+    if not Path(resume).is_dir():
+        raise UsageError(
+            f"train.resume={resume}: there is no such folder; give a run folder, or auto"
+        )
+    return resume
+
+
+def write_config(folder: Path, cfg: Config) -> None:
+    """Write the composed config, under the commands that the run was begun and continued by."""
+    code_version()
+    path = folder / CONFIG
+    continued = path.exists() and cfg.train.resume not in NO_RESUME
+    commands = read_commands(path) if continued else []
+    commands = dict.fromkeys([*commands, command()])
+    header = "".join(f"# {line}\n" for line in commands)
+    write(path, header + OmegaConf.to_yaml(cfg))
+
+
+def read_commands(path: Path) -> list[str]:
+    """The commands that stand above a config."""
+    return [line[2:] for line in path.read_text().splitlines() if line.startswith("# ")]
+
+
+def write_failure(folder: Path, message: str) -> None:
+    """Leave in the folder of a run that had begun the reason why it did not finish."""
+    if (folder / CONFIG).exists():
+        with contextlib.suppress(OSError):  # the reason may be a full disk
+            write(folder / FAILURE, message + "\n")
+
+
+def forget_failure(folder: Path) -> None:
+    """Remove what an earlier run in this folder left by `write_failure`."""
+    (folder / FAILURE).unlink(missing_ok=True)
