@@ -24,11 +24,10 @@ from omegaconf.errors import OmegaConfBaseException
 
 from ckconv.errors import UsageError
 from program import distributed
+from program.folder import LAST, forget_failure, run_folder, write_failure
 from program.help import help_text
 from program.interruption import EXIT_CODE, Interrupted, hang_up
 from program.mistakes import sentence, unknown_flag
-from training.checkpoints import LAST, NO_RESUME, OWN_FOLDER
-from training.report.result import forget_failure, write_failure
 
 CONFIG_FOLDER = Path(__file__).resolve().parent.parent / "cfg"
 
@@ -39,6 +38,14 @@ class Job:
 
     folder: Path  # where its files go
     typed: tuple[str, ...] = ()  # the flags that were given on the command line
+
+
+class JobError(Exception):
+    """Carries an error of the job through Hydra, apart from those of reading the command line."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(error)
+        self.error = error
 
 
 def register() -> None:
@@ -60,25 +67,6 @@ def compose(overrides: Sequence[str] = ()) -> DictConfig:
         raise UsageError(sentence(error, composing=True)) from error
 
 
-def run_folder(resume: str, fresh: str) -> str:
-    """The folder that a run writes to: a fresh one, or the one that `train.resume` names.
-
-    `train.resume=True` names the newest folder beside the fresh one. It is the same in all
-    processes of a run. Raises `UsageError` where the named folder does not exist.
-    """
-    fresh = distributed.agreed(fresh)
-    if resume in NO_RESUME or resume == "auto":
-        return fresh
-    if resume in OWN_FOLDER:
-        runs = sorted(path for path in Path(fresh).parents[1].glob("*/*") if path.is_dir())
-        return distributed.agreed(str(runs[-1]) if runs else fresh)
-    if not Path(resume).is_dir():
-        raise UsageError(
-            f"train.resume={resume}: there is no such folder; give a run folder, or auto"
-        )
-    return resume
-
-
 def check_flags(cfg: DictConfig) -> DictConfig:
     """The config with its interpolations resolved and the word None read as no value.
 
@@ -97,7 +85,7 @@ def check_flags(cfg: DictConfig) -> DictConfig:
     return cfg
 
 
-def program(run: Callable[[DictConfig, Job], float | None]) -> Callable[[], None]:
+def program(run: Callable[[Config, Job], float | None]) -> Callable[[], None]:
     """Turn `run(cfg, job)` into a command-line program.
 
     The config is composed from `cfg/`, a preset and the command line, and checked. Every mistake
@@ -105,64 +93,81 @@ def program(run: Callable[[DictConfig, Job], float | None]) -> Callable[[], None
     its stack trace. What `run` returns is what a search in a sweep looks at.
     """
 
-    def start(cfg: DictConfig) -> float | None:
-        hydra_cfg = HydraConfig.get()
-        folder = Path(hydra_cfg.runtime.output_dir)
-        overrides = list(hydra_cfg.overrides.task)
-        typed = tuple(override.split("=")[0].lstrip("+") for override in overrides)
-        if hydra_cfg.mode == RunMode.MULTIRUN:
-            sys.argv = [f"{hydra_cfg.job.name}.py", *overrides]  # repeats this run of the sweep
-        try:
-            forget_failure(folder)
-            return run(check_flags(cfg), Job(folder, typed))
-        except KeyboardInterrupt:
-            goes_on = f"; train.resume={folder} continues it" if (folder / LAST).exists() else ""
-            _fail(f"interrupted{goes_on}", status=130)
-        except Interrupted as stop:
-            _fail(f"stopped by {stop.signal_name}; train.resume={folder} continues it", EXIT_CODE)
-        except BrokenPipeError:
-            hang_up()
-        except Exception as error:
-            message = sentence(error)
-            write_failure(folder, message or repr(error))
-            if message is None or hydra_cfg.mode == RunMode.MULTIRUN:
-                raise
-            _fail(message)
-
     @functools.wraps(run)
     def main() -> None:
-        arguments = sys.argv[1:]
         distributed.setup()
         os.environ["HYDRA_FULL_ERROR"] = "1"
         try:
-            if {"-h", "--help"} & set(arguments):
-                print(help_text(Path(sys.argv[0]).name, run.__doc__ or ""), flush=True)
-                return
-            register()
-            parser = get_args_parser()
-            parser.error = _unknown_option
-            parser.parse_args(arguments)
-            if distributed.world_size() > 1 and {"-m", "--multirun"} & set(arguments):
-                raise UsageError(
-                    "--multirun: torchrun trains one network in several processes; start a "
-                    "torchrun for every value, or leave torchrun out"
-                )
-            hydra.main(version_base="1.3", config_path=str(CONFIG_FOLDER), config_name="config")(
-                functools.wraps(run)(start)
-            )()
-            distributed.shutdown()
-            sys.stdout.flush()
+            _compose_and_run(run, sys.argv[1:])
         except BrokenPipeError:
             hang_up()
         except KeyboardInterrupt:
             _fail("interrupted", status=130)
-        except Exception as error:
-            message = sentence(error, composing=not _is_running(error))
-            if message is None:
-                raise
-            _fail(message)
+        except JobError as carrier:
+            error = carrier.error
+            message = sentence(error)
+        except Exception as composing:
+            error = composing
+            message = sentence(error, composing=True)
+        else:
+            return
+        if message is None:
+            raise error
+        _fail(message)
 
     return main
+
+
+def _compose_and_run(run: Callable[[Config, Job], float | None], arguments: list[str]) -> None:
+    if {"-h", "--help"} & set(arguments):
+        print(help_text(Path(sys.argv[0]).name, run.__doc__ or ""), flush=True)
+        return
+    register()
+    parser = get_args_parser()
+    parser.error = _unknown_option
+    parser.parse_args(arguments)
+    if distributed.world_size() > 1 and {"-m", "--multirun"} & set(arguments):
+        raise UsageError(
+            "--multirun: torchrun trains one network in several processes; start a torchrun for "
+            "every value, or leave torchrun out"
+        )
+
+    @functools.wraps(run)
+    def job(cfg: DictConfig) -> float | None:
+        return _run_job(run, cfg)
+
+    hydra.main(version_base="1.3", config_path=str(CONFIG_FOLDER), config_name="config")(job)()
+    distributed.shutdown()
+    sys.stdout.flush()
+
+
+def _run_job(run: Callable[[Config, Job], float | None], cfg: DictConfig) -> float | None:
+    """Run one job, or one of a sweep; its errors are wrapped in `JobError`."""
+    hydra_cfg = HydraConfig.get()
+    folder = Path(hydra_cfg.runtime.output_dir)
+    overrides = list(hydra_cfg.overrides.task)
+    typed = tuple(override.split("=")[0].lstrip("+") for override in overrides)
+    is_sweep = hydra_cfg.mode == RunMode.MULTIRUN
+    if is_sweep:
+        sys.argv = [f"{hydra_cfg.job.name}.py", *overrides]  # repeats this run of the sweep
+    try:
+        if distributed.is_main():
+            forget_failure(folder)
+        return run(check_flags(cfg), Job(folder, typed))
+    except KeyboardInterrupt:
+        goes_on = f"; train.resume={folder} continues it" if (folder / LAST).exists() else ""
+        _fail(f"interrupted{goes_on}", status=130)
+    except Interrupted as stop:
+        _fail(f"stopped by {stop.signal_name}; train.resume={folder} continues it", EXIT_CODE)
+    except BrokenPipeError:
+        hang_up()
+    except Exception as error:
+        message = sentence(error)
+        if distributed.is_main():
+            write_failure(folder, message or repr(error))
+        if message is None or is_sweep:
+            raise JobError(error) from error
+        _fail(message)
 
 
 def _leaves(cfg: DictConfig, prefix: str = "") -> list[str]:
@@ -180,16 +185,6 @@ def _is_optional(flag: str) -> bool:
     for part in flag.split("."):
         node = typing.get_type_hints(node)[part]
     return type(None) in typing.get_args(node)
-
-
-def _is_running(error: BaseException) -> bool:
-    """Whether the error came out of the job itself, after the command line was read."""
-    trace = error.__traceback__
-    while trace is not None:
-        if trace.tb_frame.f_code.co_name == "start":
-            return True
-        trace = trace.tb_next
-    return False
 
 
 def _unknown_option(message: str) -> typing.NoReturn:

@@ -6,6 +6,7 @@ from cfg.flags import known_flags
 from cfg.schema import Config
 
 import os
+import pickle
 import subprocess
 import sys
 
@@ -15,7 +16,8 @@ from omegaconf import OmegaConf
 from ckconv import UsageError
 from datasets import describe
 from models import build_model
-from program.command_line import CONFIG_FOLDER, check_flags, compose, run_folder
+from program.command_line import CONFIG_FOLDER, JobError, check_flags, compose, program
+from program.folder import run_folder
 from program.help import columns, help_text, meanings
 from program.mistakes import preset_names
 from training.validate import validate
@@ -161,6 +163,27 @@ def test_a_config_with_a_missing_reference_is_a_users_mistake():
     cfg.comment = "${nope}"
     with pytest.raises(UsageError, match="nope"):
         check_flags(cfg)
+
+
+@pytest.mark.parametrize("more", [[], ["--multirun"]])
+def test_an_error_of_the_job_is_no_mistake_on_the_command_line(more, tmp_path, monkeypatch):
+    """While the command line is read a `ValueError` is the user's; in the job it is a fault."""
+
+    @program
+    def main(cfg, job):
+        """Fail."""
+        raise ValueError("a fault") from KeyError("its cause")
+
+    place = [f"hydra.run.dir={tmp_path}", f"hydra.sweep.dir={tmp_path}"]
+    monkeypatch.setattr(sys, "argv", ["main.py", *place, *more])
+    with pytest.raises(ValueError, match="a fault") as raised:
+        main()
+    assert isinstance(raised.value.__cause__, KeyError)
+
+
+def test_an_error_of_a_job_in_another_process_is_still_known_by_its_wrapping():
+    carrier = pickle.loads(pickle.dumps(JobError(UsageError("train.lr=0: give a number over 0"))))
+    assert isinstance(carrier.error, UsageError) and str(carrier.error).startswith("train.lr=0")
 
 
 @pytest.mark.parametrize("program", ["run_experiment.py", "run_crossres.py", "run_profiler.py"])
