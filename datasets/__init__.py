@@ -4,8 +4,8 @@
     task, loaders = build_loaders(cfg)  # loaders.train.batches(epoch) yields (inputs, targets)
 
 `cfg` is the run's config: `dataset`, `dataset_params`, `cross_res`, `train.batch_size`,
-`train.augment` and `seed` are read. A data set is one class in a file of its own and one line in
-`DATASETS`; it is given a `Request`, not the config.
+`train.augment` and `seed` are read. A data set is a class in a file of its own, and the file a line
+in `FILES`; it is given a `Request`, not the config.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from __future__ import annotations
 from cfg.schema import Config, DatasetParams
 
 from dataclasses import replace
+from importlib import import_module
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,40 +23,27 @@ from ckconv.errors import UsageError, check_choice
 from datasets.base import Dataset, Request, Split
 from datasets.batches.loader import TensorLoader
 from datasets.batches.stream import StreamLoader
-from datasets.char_trajectories import CharTrajectories
-from datasets.cifar import CIFAR10, CIFAR100
-from datasets.digits import Digits
-from datasets.imagenet import RESOLUTIONS, Imagenet, ImagenetK
-from datasets.images import PixelSequence
-from datasets.mnist import MNIST
-from datasets.speech_commands import SpeechCommands
-from datasets.stl10 import STL10
-from datasets.synthetic import AddProblem, CopyMemory
 from datasets.task import Loader, Loaders, Task
 
 __all__ = ["DATASETS", "Loader", "Loaders", "Task", "build_loaders", "describe"]
 
-NO_AUGMENTATION = (None, "", "None", "none", "null")
-
+# The table. Each file hands out its data sets as `DATASETS`.
+FILES = (
+    "digits",
+    "mnist",
+    "cifar",
+    "stl10",
+    "imagenet",
+    "speech_commands",
+    "char_trajectories",
+    "synthetic",
+)
 DATASETS: dict[str, Dataset] = {
     dataset.name: dataset
-    for dataset in (
-        Digits(),
-        MNIST(),
-        CIFAR10(),
-        CIFAR100(),
-        STL10(),
-        *(Imagenet(resolution) for resolution in RESOLUTIONS),
-        ImagenetK(),
-        PixelSequence("sDigits", Digits()),
-        PixelSequence("sMNIST", MNIST(), "permuted"),
-        PixelSequence("sCIFAR10", CIFAR10(), "noise_padded"),
-        SpeechCommands(),
-        CharTrajectories(),
-        AddProblem(),
-        CopyMemory(),
-    )
+    for file in FILES
+    for dataset in import_module(f"datasets.{file}").DATASETS
 }
+NO_AUGMENTATION = (None, "", "None", "none", "null")
 
 
 def describe(cfg: Config, *, size: tuple[int, int] | None = None) -> Task:
@@ -98,19 +87,16 @@ def build_loaders(
     dataset, request = _asked(cfg, size)
     splits = dataset.splits(request, state)
 
+    settings = {
+        "batch_size": cfg.train.batch_size,
+        "seed": cfg.seed,
+        "rank": rank,
+        "world_size": world_size,
+        "device": device,
+    }
+
     def loader(split: Split, train: bool = False) -> TensorLoader:
-        samples = (split.inputs, split.targets, split.pipeline)
-        settings = {
-            "batch_size": cfg.train.batch_size,
-            "train": train,
-            "seed": cfg.seed,
-            "rank": rank,
-            "world_size": world_size,
-            "device": device,
-        }
-        if split.store is None:
-            return TensorLoader(*samples, **settings)
-        return StreamLoader(split.store, *samples, workers=cfg.dataset_params.workers, **settings)
+        return _loader(split, request.params.workers, train=train, **settings)
 
     return replace(task, train_samples=len(splits.train.targets)), Loaders(
         loader(splits.train, train=True),
@@ -118,6 +104,14 @@ def build_loaders(
         loader(splits.test),
         splits.state,
     )
+
+
+def _loader(split: Split, workers: int, **settings: Any) -> TensorLoader:
+    """Batches of a split: from memory, or read by `workers` processes where it stays on disk."""
+    samples = (split.inputs, split.targets, split.pipeline)
+    if split.store is None:
+        return TensorLoader(*samples, **settings)
+    return StreamLoader(split.store, *samples, workers=workers, **settings)
 
 
 def _asked(cfg: Config, size: tuple[int, int] | None) -> tuple[Dataset, Request]:

@@ -115,3 +115,6 @@ def read_ts(path: Path) -> tuple[list[NDArray], list[str]]:
     if not series:
         raise UsageError(f"{path} is damaged or another file: it holds no cases after @data")
     return series, labels
+
+
+DATASETS = (CharTrajectories(),)

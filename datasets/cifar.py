@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ckconv.errors import UsageError
-from datasets.files.download import Remote, obtain, read_file, unpack_tar
+from datasets.files.download import obtain_published, read_file
 from datasets.files.plain_pickle import PlainUnpickler
-from datasets.images import ImageDataset, RawImages
+from datasets.images import ImageDataset, PixelSequence, RawImages
 
 PIXELS = 3 * 32 * 32
 
@@ -38,31 +37,14 @@ class CIFAR(ImageDataset):
         if binary.is_dir():
             batches = [self._read_binary(binary / f"{name}.bin", n) for name, n in self.files]
         else:
-            if not folder.is_dir():
-                self._obtain(folder, binary)
+            names = [name for name, _ in self.files]
+            binaries = ", ".join(f"{name}.bin" for name in names)
+            by_hand = f", or {binaries} of the binary version into {binary}"
+            obtain_published(self.name, folder, names, by_hand)
             batches = [self._read_pickle(folder / name, n) for name, n in self.files]
         pixels, labels = zip(*batches)
         return RawImages(
             np.concatenate(pixels[:-1]), np.concatenate(labels[:-1]), pixels[-1], labels[-1]
-        )
-
-    def _obtain(self, folder: Path, binary: Path) -> None:
-        import torchvision
-
-        published = getattr(torchvision.datasets, self.name)
-        names = [name for name, _ in self.files]
-
-        def unpack(archives: Sequence[Path], into: Path) -> None:
-            unpack_tar(archives[0], into.parent, lambda path: path.name in names)
-
-        obtain(
-            self.name,
-            folder,
-            names,
-            [Remote(published.filename, (published.url,), f"md5:{published.tgz_md5}")],
-            unpack,
-            f", or {published.filename} beside it, or {', '.join(f'{name}.bin' for name in names)} "
-            f"of the binary version into {binary}",
         )
 
     def _read_binary(self, path: Path, count: int) -> tuple[NDArray, NDArray]:
@@ -126,3 +108,6 @@ class CIFAR100(CIFAR):
     binary_folder, python_folder = "cifar-100-binary", "cifar-100-python"
     files = (("train", 50_000), ("test", 10_000))
     label_bytes, label_key = 2, "fine_labels"
+
+
+DATASETS = (CIFAR10(), CIFAR100(), PixelSequence("sCIFAR10", CIFAR10(), "noise_padded"))

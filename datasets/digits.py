@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from datasets.images import ImageDataset, RawImages
+from datasets.images import ImageDataset, PixelSequence, RawImages
 from datasets.split import hold_out
 
 TEST_SAMPLES = 360
@@ -38,3 +38,6 @@ class Digits(ImageDataset):
         labels = digits.target.astype(np.uint8)
         train, test = hold_out(labels, TEST_SAMPLES)
         return RawImages(pixels[train], labels[train], pixels[test], labels[test])
+
+
+DATASETS = (Digits(), PixelSequence("sDigits", Digits()))

@@ -238,3 +238,6 @@ def _split(store: ImageStore, indices: NDArray, pipeline: Pipeline) -> Split:
     targets = torch.from_numpy(store.labels[indices])
     stays_on_disk = None if _is_in_memory(store) else store
     return Split(torch.from_numpy(indices), targets, pipeline, stays_on_disk)
+
+
+DATASETS = (*(Imagenet(resolution) for resolution in RESOLUTIONS), ImagenetK())

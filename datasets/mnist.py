@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ckconv.errors import UsageError
 from datasets.files.download import Remote, obtain, read_file, unpack_gzip
-from datasets.images import ImageDataset, RawImages
+from datasets.images import ImageDataset, PixelSequence, RawImages
 
 FILES = (
     "train-images-idx3-ubyte",
@@ -78,3 +78,6 @@ def _remotes() -> list[Remote]:
 def _unpack(archives: Sequence[Path], into: Path) -> None:
     for archive in archives:
         unpack_gzip(archive, into / archive.stem)
+
+
+DATASETS = (MNIST(), PixelSequence("sMNIST", MNIST(), "permuted"))

@@ -127,3 +127,6 @@ def _unpack(archives: Sequence[Path], into: Path) -> None:
         return path.parent.name in WORDS and path.suffix == ".wav"
 
     unpack_tar(archives[0], into, wanted)
+
+
+DATASETS = (SpeechCommands(),)

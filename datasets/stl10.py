@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ckconv.errors import UsageError
-from datasets.files.download import Remote, obtain, read_file, unpack_tar
+from datasets.files.download import obtain_published, read_file
 from datasets.images import ImageDataset, RawImages
 
 FILES = ("train_X.bin", "train_y.bin", "test_X.bin", "test_y.bin")
@@ -27,28 +26,12 @@ class STL10(ImageDataset):
 
     def read(self, root: Path) -> RawImages:
         folder = root / "stl10_binary"
-        if not folder.is_dir():
-            self._obtain(folder)
+        obtain_published(self.name, folder, FILES)
         return RawImages(
             self._pixels(folder / "train_X.bin", self.train_total),
             self._labels(folder / "train_y.bin", self.train_total),
             self._pixels(folder / "test_X.bin", self.test_total),
             self._labels(folder / "test_y.bin", self.test_total),
-        )
-
-    def _obtain(self, folder: Path) -> None:
-        from torchvision.datasets import STL10 as Published
-
-        def unpack(archives: Sequence[Path], into: Path) -> None:
-            unpack_tar(archives[0], into.parent, lambda path: path.name in FILES)
-
-        obtain(
-            self.name,
-            folder,
-            FILES,
-            [Remote(Published.filename, (Published.url,), f"md5:{Published.tgz_md5}")],
-            unpack,
-            f", or {Published.filename} beside it",
         )
 
     def _pixels(self, path: Path, count: int) -> NDArray:
@@ -71,3 +54,6 @@ def _read_bytes(path: Path, shape: tuple[int, ...]) -> NDArray:
             "belong; put an intact copy in its place, or remove its folder to have it downloaded"
         )
     return content.reshape(shape)
+
+
+DATASETS = (STL10(),)

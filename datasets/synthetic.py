@@ -97,3 +97,6 @@ class CopyMemory(Generated):
         targets[:, -memory:] = symbols
         pipeline = Pipeline(OneHot(self.symbols))
         return Split(torch.from_numpy(inputs), torch.from_numpy(targets), pipeline)
+
+
+DATASETS = (AddProblem(), CopyMemory())

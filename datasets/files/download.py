@@ -87,6 +87,22 @@ def obtain(
         raise UsageError(f"{name} could not be written to {folder}: {error}") from error
 
 
+def obtain_published(name: str, folder: Path, files: Sequence[str], by_hand: str = "") -> None:
+    """`obtain` what torchvision fetches for the data set `name`: one tar archive of a folder."""
+    if folder.is_dir():
+        return
+    import torchvision
+
+    published = getattr(torchvision.datasets, name)
+
+    def unpack(archives: Sequence[Path], into: Path) -> None:
+        unpack_tar(archives[0], into.parent, lambda path: path.name in files)
+
+    remote = Remote(published.filename, (published.url,), f"md5:{published.tgz_md5}")
+    by_hand = f", or {published.filename} beside it{by_hand}"
+    obtain(name, folder, files, [remote], unpack, by_hand)
+
+
 def read_file(path: Path) -> bytes:
     """The content of a file, or of the same file with .gz after its name.
 
