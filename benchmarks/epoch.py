@@ -12,6 +12,7 @@ import torch
 from benchmarks.backends import Backend
 from benchmarks.measure import Settings, wait
 from benchmarks.workloads import Workload
+from ckconv.nn import CKConv
 from datasets import build_loaders
 from datasets.task import Loader, Task
 from models import build_model
@@ -50,7 +51,9 @@ def time_epoch(
             _train(training, loaders.train, task, cfg, 1)
             wait(settings.device)
         seconds[backend.name] = time.perf_counter() - started
-        kernels = sorted({tuple(m.cropped_size()) for m in model.modules() if hasattr(m, "extent")})
+        kernels = sorted(
+            {tuple(m.cropped_size()) for m in model.modules() if isinstance(m, CKConv)}
+        )
         del model, training
         if settings.device.type == "cuda":
             torch.cuda.empty_cache()

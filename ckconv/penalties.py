@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 
+from ckconv.functional import FactoredKernel
 from ckconv.nn.ck import SineLayer
 from ckconv.nn.conv import CKConv
 from ckconv.nn.mask import GaussianMask
 from ckconv.nn.njet import NJet
 
+Kernel = FactoredKernel | Tensor  # as layers sample it: a mix of functions, or written out
 
-def kernel_norm(model: nn.Module) -> Tensor:
+
+def kernel_norm(model: nn.Module, kernels: Mapping[nn.Module, Kernel] | None = None) -> Tensor:
     """Sum of the L2 norms (not squared) of every layer's sampled kernel and bias.
 
-    The kernels are those of the last forward pass. For convolutions with ordinary weights, these
-    are the kernels. Takes the place of weight decay: it decays what a layer computes with, not
-    the generator that makes it (CKConv paper, section 5).
+    `kernels` are those of a forward pass, as `ckconv.nn.recorded_kernels` gives them; a layer that
+    is not among them is sampled for it. For convolutions with ordinary weights, these are the
+    kernels. Takes the place of weight decay: it decays what a layer computes with, not the
+    generator that makes it (CKConv paper, section 5).
+
+    Raises `ValueError` where gradients are on and the forward pass was without.
     """
     norms = []
     for module in model.modules():
-        if isinstance(module, CKConv):
-            norms.append(module.kernel_norm())
-        elif isinstance(module, NJet):
-            norms.append(_norm(module.conv_kernel))
+        if isinstance(module, CKConv | NJet):
+            norms.append(_kernel_norm_of(module, kernels or {}))
         elif isinstance(module, nn.Conv1d | nn.Conv2d):
             norms.append(_norm(module.weight))
         else:
@@ -31,6 +37,17 @@ def kernel_norm(model: nn.Module) -> Tensor:
         if getattr(module, "bias", None) is not None:
             norms.append(_norm(module.bias))
     return _total(norms, model)
+
+
+def _kernel_norm_of(layer: CKConv | NJet, kernels: Mapping[nn.Module, Kernel]) -> Tensor:
+    kernel = kernels[layer] if layer in kernels else layer.sample_kernel()
+    is_trained = any(parameter.requires_grad for parameter in layer.parameters())
+    if torch.is_grad_enabled() and is_trained and not kernel.requires_grad:
+        raise ValueError(
+            "the kernels were recorded in a forward pass without gradients, so that their norm "
+            "has none; record a pass with gradients, or leave out `kernels` to sample them anew"
+        )
+    return kernel.norm() if isinstance(kernel, FactoredKernel) else _norm(kernel)
 
 
 def mask_norm(model: nn.Module) -> Tensor:

@@ -162,5 +162,5 @@ def _load_thresholds(module: nn.Module, state: Mapping[str, Tensor]) -> None:
     renamed = {_rename(name): value for name, value in state.items()}
     for name, layer in module.named_modules():
         threshold = renamed.get(f"{name}.mask_threshold" if name else "mask_threshold")
-        if threshold is not None and isinstance(layer, CKConv) and hasattr(layer, "mask"):
+        if threshold is not None and isinstance(layer, CKConv) and layer.mask is not None:
             layer.mask.threshold = round(float(threshold), 6)

@@ -55,7 +55,7 @@ def evaluate(source: CKConv | Generator, axes: Sequence[Tensor], kernels: int = 
     values = torch.addmm(bias[:kernels, None], weight[:kernels], hidden)
     generator.train(training)
     values = values.view(-1, *grid.shape[1:])
-    mask = getattr(source, "mask", None)
+    mask = source.mask if isinstance(source, CKConv) else None
     return values if mask is None else values * mask(axes)
 
 
@@ -83,7 +83,7 @@ def measure(
         kernels: how many of the layer's kernels are measured, from the first on.
     """
     step = 2 / (max(kernel_size, 2) - 1) / oversample
-    mask = getattr(source, "mask", None)
+    mask = source.mask if isinstance(source, CKConv) else None
     centres, sigmas = [0.0] * source.dim, [math.inf] * source.dim
     if mask is not None:
         centres, sigmas = mask.mean.tolist(), mask.effective_sigma.tolist()

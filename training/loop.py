@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from ckconv.errors import UsageError
+from ckconv.nn import recorded_kernels
 from datasets.task import Loader, Loaders, Task
 from program import distributed
 from program.device import autocast
@@ -116,13 +117,13 @@ def train_step(
     whole_loss = torch.zeros((), device=inputs.device)
     training.optimizer.zero_grad(set_to_none=True)
     for index, (part, part_target) in enumerate(parts):
-        with autocast(inputs.device, cfg.train.precision):
+        with autocast(inputs.device, cfg.train.precision), recorded_kernels(model) as kernels:
             output = training.forward(part)
         mean_loss = task_loss(task, output, part_target)
         totals.add(output, part_target, mean_loss.detach())
         loss = mean_loss * (len(part) / len(inputs))
         if index == len(parts) - 1:  # the kernels, and so the penalties, are the same for all parts
-            penalty = regularization(model, cfg)
+            penalty = regularization(model, cfg, kernels)
             loss = loss if penalty is None else loss + penalty
         loss.backward()
         whole_loss += loss.detach()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import torch
@@ -33,11 +34,18 @@ def right_answers(task: Task, output: Tensor, target: Tensor, top: int = 1) -> T
     return (guesses == target.unsqueeze(1)).sum()
 
 
-def regularization(model: nn.Module, cfg: Config) -> Tensor | None:
-    """The sum of the penalties that are switched on, over the last forward's kernels, or None."""
+def regularization(
+    model: nn.Module,
+    cfg: Config,
+    kernels: Mapping[nn.Module, penalties.Kernel] | None = None,
+) -> Tensor | None:
+    """The sum of the penalties that are switched on, or None.
+
+    `kernels` are those of the forward pass that is penalised, as `recorded_kernels` gives them.
+    """
     terms = []
     if cfg.train.weight_decay:
-        terms.append(cfg.train.weight_decay * penalties.kernel_norm(model))
+        terms.append(cfg.train.weight_decay * penalties.kernel_norm(model, kernels))
     if cfg.train.mask_l2_norm:
         terms.append(cfg.train.mask_l2_norm * penalties.mask_norm(model))
     if cfg.train.magnitude_reg:

@@ -59,7 +59,7 @@ def mask_frequency(source: CKConv | GaussianMask, gauss_stddevs: float = 2.0) ->
 
     `gauss_stddevs / (2 pi min sigma)`; zero for a layer that has no mask.
     """
-    mask = source if isinstance(source, GaussianMask) else getattr(source, "mask", None)
+    mask = source if isinstance(source, GaussianMask) else source.mask
     if mask is None:
         return torch.zeros((), device=next(source.parameters()).device)
     return gauss_stddevs / (2 * math.pi * mask.effective_sigma.amin())
@@ -145,7 +145,7 @@ def _groups(
                 f"kernel.regularize_params.res={res} kernel.regularize_params.res_offset="
                 f"{res_offset}: make the kernel size that they add up to at least 1"
             )
-        masked = use_masks and getattr(layer, "mask", None) is not None
+        masked = use_masks and layer.mask is not None
         kind = (type(layer.generator), layer.dim, len(_filters(layer)))
         groups.setdefault((limit, masked, *kind), []).append(layer)
     return [(key[0], key[1], group) for key, group in groups.items()]

@@ -2,8 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from threading import Lock
+
 import torch
 from torch import Tensor
+
+MOST_SPECTRA = 2  # of a kept kernel: those of an evaluation's batches, and of its smaller last one
+
+
+class Spectra:
+    """The kernel's spectra that were used last, by their transforms' lengths."""
+
+    def __init__(self) -> None:
+        self._kept: dict[tuple[int, ...], Tensor] = {}
+        self._lock = Lock()
+
+    def get(self, lengths: tuple[int, ...], make: Callable[[], Tensor]) -> Tensor:
+        """The spectrum for transforms of `lengths`, kept or from `make`."""
+        with self._lock:
+            spectrum = self._kept.pop(lengths, None)
+            spectrum = make() if spectrum is None else spectrum
+            while len(self._kept) >= MOST_SPECTRA:
+                self._kept.pop(next(iter(self._kept)))  # the one whose use lies furthest back
+            self._kept[lengths] = spectrum
+            return spectrum
+
+    def __len__(self) -> int:
+        return len(self._kept)
 
 
 class FactoredKernel:
@@ -21,7 +47,7 @@ class FactoredKernel:
     def __init__(self, weight: Tensor, basis: Tensor) -> None:
         self.weight, self.basis = weight, basis
         self._dense: Tensor | None = None
-        self.spectra: dict[tuple[int, ...], Tensor] | None = None  # filled in where it is kept
+        self.spectra: Spectra | None = None  # where it is kept
 
     @property
     def size(self) -> torch.Size:
@@ -36,6 +62,10 @@ class FactoredKernel:
     @property
     def ndim(self) -> int:
         return self.basis.ndim + 1
+
+    @property
+    def requires_grad(self) -> bool:
+        return self.weight.requires_grad or self.basis.requires_grad
 
     def dense(self) -> Tensor:
         """The kernel written out: (O, C, *k). Computed once."""
@@ -61,7 +91,7 @@ class FactoredKernel:
         return FactoredKernel(self.weight, self.basis[(slice(None), *slices)])
 
     def keep(self) -> FactoredKernel:
-        """The kernel without its graph, which remembers its dense form and its spectra."""
+        """The kernel without its graph, which remembers its dense form and its last spectra."""
         kept = FactoredKernel(self.weight.detach(), self.basis.detach())
-        kept.spectra = {}
+        kept.spectra = Spectra()
         return kept

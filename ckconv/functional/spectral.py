@@ -90,9 +90,8 @@ def _mix(x: Tensor, kernel: FactoredKernel, frames: Frames) -> Tensor:
     """Apply the kernel frequency by frequency: complex (F, B, C) -> (F, B, O)."""
     if kernel.spectra is None:
         return _FactoredMix.apply(x, *_spectrum(kernel, frames))
-    if frames.lengths not in kernel.spectra:
-        kernel.spectra[frames.lengths] = _write_out(*_spectrum(kernel, frames))
-    rows = torch.bmm(_as_rows(x), kernel.spectra[frames.lengths])  # (F, 2B, O)
+    spectrum = kernel.spectra.get(frames.lengths, lambda: _write_out(*_spectrum(kernel, frames)))
+    rows = torch.bmm(_as_rows(x), spectrum)  # (F, 2B, O)
     return torch.complex(*rows.chunk(2, dim=1))
 
 

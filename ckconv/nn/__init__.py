@@ -4,6 +4,15 @@ from ckconv.nn import ck
 from ckconv.nn.conv import CKConv, FlexConv
 from ckconv.nn.mask import GaussianMask
 from ckconv.nn.njet import NJet
-from ckconv.nn.together import kept_kernels, sample_together
+from ckconv.nn.together import kept_kernels, recorded_kernels, sample_together
 
-__all__ = ["CKConv", "FlexConv", "GaussianMask", "NJet", "ck", "kept_kernels", "sample_together"]
+__all__ = [
+    "CKConv",
+    "FlexConv",
+    "GaussianMask",
+    "NJet",
+    "ck",
+    "kept_kernels",
+    "recorded_kernels",
+    "sample_together",
+]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from threading import Lock
 
 import torch
 from torch import Tensor, nn
@@ -19,10 +20,11 @@ from ckconv.config import (
 from ckconv.errors import UsageError
 from ckconv.functional import FactoredKernel
 from ckconv.nn import ck
+from ckconv.nn.kernels import KernelInUse
 from ckconv.nn.mask import GaussianMask
-from ckconv.nn.versions import Versions
 
 BACKENDS = {"auto": "auto", "true": "fft", "false": "direct"}
+_FIRST_INPUT = Lock()  # of several threads, one fixes a layer's size
 
 
 class CKConv(nn.Module):
@@ -40,6 +42,8 @@ class CKConv(nn.Module):
         conv: horizon (an odd number of samples, `same` or `full`), bias, padding, stride, backend
             and caching. With `same` and `full` the first input, or a loaded checkpoint, fixes the
             kernel's size; later inputs of any size meet the same kernel.
+        mask: what the kernel is multiplied by, as `FlexConv` has it; default none. The centres of
+            the generator's filters then start in +-min(1, 1.667 * mask.init_value), under it.
 
     Raises:
         UsageError: for a configuration that cannot be built.
@@ -52,10 +56,13 @@ class CKConv(nn.Module):
         dim: int = 2,
         kernel: KernelConfig | None = None,
         conv: ConvConfig | None = None,
+        mask: MaskConfig | None = None,
     ) -> None:
         super().__init__()
         kernel, conv = kernel or KernelConfig(), conv or ConvConfig()
         validate_conv(conv)
+        if mask is not None:
+            validate_mask(mask)
         if dim not in (1, 2):
             raise UsageError(f"dim={dim}: a continuous-kernel convolution has 1 or 2 dimensions")
         self.in_channels, self.out_channels, self.dim = in_channels, out_channels, dim
@@ -63,18 +70,15 @@ class CKConv(nn.Module):
         self.backend = BACKENDS[str(conv.use_fft).lower()]
         self.padding, self.stride, self.cache = conv.padding, conv.stride, conv.cache
         self.sampling_rate_norm = float(kernel.sampling_rate_norm)
-        self.generator = self._build_generator(kernel)
+        centres = None if mask is None else min(1.0, 1.667 * mask.init_value)
+        self.generator = ck.build(kernel, dim, in_channels * out_channels, centres)
         self.bias = nn.Parameter(torch.zeros(out_channels)) if conv.bias else None
         self.register_buffer("extent", torch.zeros(dim, dtype=torch.int64))
-        self.kernel_size: tuple[int, ...] | None = None
-        self._sampled: FactoredKernel | None = None
-        self._prepared: FactoredKernel | None = None
-        self._kept: tuple | None = None  # what the sampled kernel was made of, where it is kept
+        self.mask = GaussianMask.build(mask, dim) if mask is not None and mask.use else None
+        self.in_use = KernelInUse()
+        self._is_new = True  # whether the mask is still to be fitted to the kernel's size
         if isinstance(self.horizon, int):
-            self._fix_kernel_size((self.horizon,) * dim)
-
-    def _build_generator(self, kernel: KernelConfig) -> ck.Generator:
-        return ck.build(kernel, self.dim, self.in_channels * self.out_channels)
+            self._fix_size((self.horizon,) * dim)
 
     def forward(self, x: Tensor) -> Tensor:
         """Convolve x (B, in_channels, *size); the output has the input's size with padding same."""
@@ -84,10 +88,10 @@ class CKConv(nn.Module):
                 f"{'L' if self.dim == 1 else 'H, W'})"
             )
         if self.kernel_size is None:
-            self._fix_kernel_size(self._size_from_input(x.shape[2:]))
+            self._fix_size(self._size_from_input(x.shape[2:]))
         return F.conv(
             x,
-            self._kernel(),
+            self.in_use.take(self),
             self.bias,
             causal=self.dim == 1,
             backend=self.backend,
@@ -98,8 +102,8 @@ class CKConv(nn.Module):
     def last_step(self, x: Tensor) -> Tensor:
         """The last step alone of what `forward` gives in 1-D: (B, C, L) -> (B, O, 1)."""
         if self.kernel_size is None:
-            self._fix_kernel_size(self._size_from_input(x.shape[2:]))
-        kernel = self._kernel()
+            self._fix_size(self._size_from_input(x.shape[2:]))
+        kernel = self.in_use.take(self)
         k = min(kernel.size[0], x.shape[2])
         with torch.autocast(x.device.type, enabled=False):
             recent = x[..., -k:].to(kernel.basis.dtype)
@@ -112,14 +116,14 @@ class CKConv(nn.Module):
 
     @property
     def conv_kernel(self) -> Tensor:
-        """The kernel of the last forward pass, masked and cropped: (out, in, *size)."""
-        if self._sampled is None:
-            self._sampled = self.sample_kernel()
-        return self._sampled.dense()
+        """The kernel of the last forward pass, masked and cropped: (out, in, *size).
 
-    def kernel_norm(self) -> Tensor:
-        """The L2 norm of `conv_kernel`."""
-        return self.conv_kernel.norm() if self._sampled is None else self._sampled.norm()
+        Where there has been none since the layer was made, copied, loaded or resized, the kernel
+        as it is sampled now.
+        """
+        if self.in_use.last is None:
+            self.in_use.last = self.sample_kernel()
+        return self.in_use.last.dense()
 
     def sample_kernel(self) -> FactoredKernel:
         """Sample the kernel from the generator, in the parameters' dtype."""
@@ -131,7 +135,7 @@ class CKConv(nn.Module):
     def prepare(self, hidden: Tensor, axes: Sequence[Tensor]) -> None:
         """Give the next forward pass the generator's hidden functions (H, N) on `axes`' grid."""
         with torch.autocast(hidden.device.type, enabled=False):
-            self._prepared = self._factor(hidden, axes)
+            self.in_use.prepared = self._factor(hidden, axes)
 
     def _factor(self, hidden: Tensor, axes: Sequence[Tensor]) -> FactoredKernel:
         """The kernel as the mix of masked hidden functions that the generator's output makes."""
@@ -145,11 +149,14 @@ class CKConv(nn.Module):
 
     def _weighting(self, axes: Sequence[Tensor]) -> Tensor | float:
         """What the generator's values are multiplied by."""
-        return self.sampling_rate_norm
+        if self.mask is None:
+            return self.sampling_rate_norm
+        return self.mask(axes) * self.sampling_rate_norm
 
     def crop(self) -> tuple[tuple[int, int], ...]:
         """Per axis the range (start, stop) of samples of the full kernel that are used."""
-        return tuple((0, n) for n in self._known_kernel_size())
+        size = self._known_kernel_size()
+        return tuple((0, n) for n in size) if self.mask is None else self.mask.crop(size)
 
     def cropped_size(self) -> tuple[int, ...]:
         """The kernel's size per axis after cropping."""
@@ -165,30 +172,16 @@ class CKConv(nn.Module):
             axes.append(line[start:stop])
         return axes
 
-    def _kernel(self) -> FactoredKernel:
-        """The kernel to convolve with: sampled, or kept from an earlier evaluation."""
-        if self._prepared is not None:
-            self._sampled, self._prepared = self._prepared, None
-            return self._sampled
-        keep = self.cache and not self.training and not torch.is_grad_enabled()
-        if not (keep and self._is_kept()):
-            sampled = self.sample_kernel()
-            self._sampled = sampled.keep() if keep else sampled
-            self._kept = (Versions(self), self.sampling_rate_norm) if keep else None
-        return self._sampled
-
-    def _is_kept(self) -> bool:
-        """Whether the kernel at hand is what sampling it anew would give."""
-        if self._kept is None:
-            return False
-        versions, norm = self._kept
-        return norm == self.sampling_rate_norm and versions.hold()
-
     def train(self, mode: bool = True) -> CKConv:
-        self._kept = None
+        self.in_use.forget()
         return super().train(mode)
 
     # ----- its size -----------------------------------------------------------------------------
+
+    @property
+    def kernel_size(self) -> tuple[int, ...] | None:
+        """Samples per axis before cropping; None until an input or a checkpoint fixes them."""
+        return self.in_use.size(self.extent)
 
     def _size_from_input(self, size: Sequence[int]) -> tuple[int, ...]:
         if self.horizon == "full":
@@ -196,18 +189,23 @@ class CKConv(nn.Module):
         return tuple(n if self.dim == 1 else n + 1 - n % 2 for n in size)
 
     def _known_kernel_size(self) -> tuple[int, ...]:
-        if self.kernel_size is None:
+        size = self.kernel_size
+        if size is None:
             raise RuntimeError(
                 f"conv.horizon={self.horizon}: the kernel's size is fixed by the first input or "
                 "by a loaded checkpoint, and there has been neither"
             )
-        return self.kernel_size
+        return size
 
-    def _fix_kernel_size(self, size: Sequence[int]) -> None:
-        self.kernel_size = tuple(int(n) for n in size)
-        self._sampled = self._kept = None
-        with torch.no_grad():
-            self.extent.copy_(torch.tensor(self.kernel_size))
+    @torch.compiler.disable
+    def _fix_size(self, size: tuple[int, ...]) -> None:
+        """Fix the size of a kernel that has none yet, and fit the mask of a new layer to it."""
+        with _FIRST_INPUT:
+            if self.kernel_size is not None:
+                return  # another thread was first
+            if self.mask is not None and self._is_new:
+                self.mask.widen(size)
+            self.in_use.resize(self.extent, size)
 
     def set_resolution(self, ratio: float | Sequence[float]) -> None:
         """Deploy the layer at `ratio` = new / trained resolution, per axis or one for all.
@@ -222,23 +220,24 @@ class CKConv(nn.Module):
             new = max(int((n - 1) * r + 1e-6) + 1, 1)
             sizes.append(new if self.dim == 1 else new + 1 - new % 2)
             self.sampling_rate_norm /= r
-        self._fix_kernel_size(sizes)
+        self.in_use.resize(self.extent, sizes)
 
     # ----- saving, loading, copying -------------------------------------------------------------
 
     def _load_from_state_dict(self, state_dict: dict, prefix: str, *args: object) -> None:
         """A loaded checkpoint fixes the size of a kernel whose horizon leaves it open."""
         loaded = state_dict.get(prefix + "extent")
+        if loaded is None and prefix + "mask.sigma" in state_dict:
+            self._is_new = False  # a trained mask, from where sizes are not kept
         if loaded is not None and (isinstance(self.horizon, int) or not loaded.any()):
             state_dict = {**state_dict, prefix + "extent": self.extent}
         super()._load_from_state_dict(state_dict, prefix, *args)
-        if self.extent.any():
-            self._fix_kernel_size(self.extent.tolist())
-        self._kept = None
+        self.in_use.clear()
 
-    def __getstate__(self) -> dict:
-        """Copies and pickles leave out the sampled kernel: it belongs to the last forward pass."""
-        return {**self.__dict__, "_sampled": None, "_prepared": None, "_kept": None}
+    def _replicate_for_data_parallel(self) -> CKConv:
+        replica = super()._replicate_for_data_parallel()
+        replica.in_use = KernelInUse()  # replicas run at the same time
+        return replica
 
     def extra_repr(self) -> str:
         return (
@@ -254,8 +253,7 @@ class FlexConv(CKConv):
     The mask's width, and with it the kernel's size, is learned.
 
     Args:
-        in_channels, out_channels, dim, kernel, conv: as for `CKConv`. The centres of the
-            generator's filters start in +-min(1, 1.667 * mask.init_value), under the mask.
+        in_channels, out_channels, dim, kernel, conv: as for `CKConv`.
         mask: its initial sigma, its threshold, whether it crops, whether it is there at all.
     """
 
@@ -268,50 +266,4 @@ class FlexConv(CKConv):
         conv: ConvConfig | None = None,
         mask: MaskConfig | None = None,
     ) -> None:
-        self._mask_config = mask or MaskConfig()
-        validate_mask(self._mask_config)
-        super().__init__(in_channels, out_channels, dim, kernel, conv)
-        cfg = self._mask_config
-        self.mask = GaussianMask(dim, cfg.init_value, cfg.threshold) if cfg.use else None
-        if self.kernel_size is not None:
-            self._widen_fresh_mask()
-
-    def _build_generator(self, kernel: KernelConfig) -> ck.Generator:
-        centres = min(1.0, 1.667 * self._mask_config.init_value)
-        return ck.build(kernel, self.dim, self.in_channels * self.out_channels, centres)
-
-    @property
-    def is_cropped(self) -> bool:
-        """Whether the mask decides the kernel's size."""
-        return self.mask is not None and self._mask_config.dynamic_cropping
-
-    def crop(self) -> tuple[tuple[int, int], ...]:
-        if not self.is_cropped:
-            return super().crop()
-        return self.mask.crop(self._known_kernel_size())
-
-    def _weighting(self, axes: Sequence[Tensor]) -> Tensor | float:
-        if self.mask is None:
-            return self.sampling_rate_norm
-        return self.mask(axes) * self.sampling_rate_norm
-
-    def _fix_kernel_size(self, size: Sequence[int]) -> None:
-        super()._fix_kernel_size(size)
-        self._widen_fresh_mask()
-
-    def _widen_fresh_mask(self) -> None:
-        """Make an untrained mask that keeps a single sample one sample step wide.
-
-        The mask is 1 at its centre whatever sigma is: a kernel cropped to that sample would leave
-        sigma without a gradient for ever. It happens with small images, where a sigma of 0.075 is
-        less than half a step.
-        """
-        mask = getattr(self, "mask", None)
-        if mask is None or not self._mask_config.dynamic_cropping:
-            return
-        fresh = mask.sigma.detach() == mask.sigma.new_tensor(self._mask_config.init_value)
-        with torch.no_grad():
-            for axis, (start, stop) in enumerate(self.crop()):
-                n = self._known_kernel_size()[axis]
-                if fresh[axis] and stop - start == 1 and n > 1:
-                    mask.sigma[axis] = 2 / (n - 1)
+        super().__init__(in_channels, out_channels, dim, kernel, conv, mask or MaskConfig())

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from ckconv.config import MaskConfig
+
 # Under twice this, sigma is bent away from zero. The finest kernels in the papers, of 16,000
 # samples, have a step of 1.25e-4: a mask this narrow keeps a single sample.
 MIN_SIGMA = 1e-4
@@ -35,13 +37,25 @@ class GaussianMask(nn.Module):
         dim: 1 or 2.
         init_value: initial sigma of every axis.
         threshold: mask value under which positions are cropped.
+        dynamic_cropping: whether they are.
     """
 
-    def __init__(self, dim: int, init_value: float = 0.075, threshold: float = 0.1) -> None:
+    def __init__(
+        self,
+        dim: int,
+        init_value: float = 0.075,
+        threshold: float = 0.1,
+        dynamic_cropping: bool = True,
+    ) -> None:
         super().__init__()
         self.mean = nn.Parameter(torch.full((dim,), 1.0 if dim == 1 else 0.0))
         self.sigma = nn.Parameter(torch.full((dim,), float(init_value)))
-        self.threshold = threshold
+        self.threshold, self.dynamic_cropping = threshold, dynamic_cropping
+
+    @classmethod
+    def build(cls, cfg: MaskConfig, dim: int) -> GaussianMask:
+        """The mask that `cfg` describes."""
+        return cls(dim, cfg.init_value, cfg.threshold, cfg.dynamic_cropping)
 
     @property
     def effective_sigma(self) -> Tensor:
@@ -63,10 +77,24 @@ class GaussianMask(nn.Module):
 
         In 2-D the crop is symmetric about the centre, by the farther of the two roots, so that
         the kernel stays odd and centred; in 1-D only the past is cropped. At least one sample is
-        always kept.
+        always kept. All of them are where the mask does not crop.
         """
+        if not self.dynamic_cropping:
+            return tuple((0, n) for n in size)
         mean, sigma = torch.stack((self.mean, self.effective_sigma)).double().tolist()
         return crop_ranges(size, mean, sigma, self.threshold)
+
+    @torch.no_grad()
+    def widen(self, size: Sequence[int]) -> None:
+        """Make a new mask that would keep a single sample along an axis at least a step wide.
+
+        The mask is 1 at its centre whatever sigma is: a kernel cropped to that sample would leave
+        sigma without a gradient for ever. It happens with small images, where a sigma of 0.075 is
+        less than half a step.
+        """
+        for axis, (n, (start, stop)) in enumerate(zip(size, self.crop(size))):
+            if n > 1 and stop - start == 1:
+                self.sigma[axis].clamp_(min=2 / (n - 1))
 
     def extra_repr(self) -> str:
         return f"dim={self.mean.numel()}, threshold={self.threshold}"

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 import ckconv.functional as F
 from ckconv.errors import UsageError
+from ckconv.nn.kernels import KernelInUse
 
 
 def gaussian_derivatives(x: Tensor, sigma: Tensor, order: int) -> Tensor:
@@ -69,7 +70,7 @@ class NJet(nn.Module):
         nn.init.normal_(self.alphas, std=1 / math.sqrt(n_basis * in_channels))
         self.scales = nn.Parameter(torch.full((1,), float(init_scale)))
         self.resolution_ratio = 1.0
-        self._sampled: Tensor | None = None
+        self.in_use = KernelInUse()
         self.set_resolution(scale or 1.0)
 
     def set_resolution(self, ratio: float) -> None:
@@ -108,18 +109,16 @@ class NJet(nn.Module):
     @property
     def conv_kernel(self) -> Tensor:
         """The kernel of the last forward pass, (out, in, k, k)."""
-        if self._sampled is None:
-            self._sampled = self.sample_kernel()
-        return self._sampled
+        if self.in_use.last is None:
+            self.in_use.last = self.sample_kernel()
+        return self.in_use.last
 
     def forward(self, x: Tensor) -> Tensor:
         """Convolve x (B, in_channels, H, W); the output has the same size."""
         with torch.autocast(x.device.type, enabled=False):
-            self._sampled = self.sample_kernel()
-        return F.conv(x, self._sampled.to(x.dtype))
-
-    def __getstate__(self) -> dict:
-        return {**self.__dict__, "_sampled": None}
+            kernel = self.sample_kernel()
+        self.in_use.last = kernel
+        return F.conv(x, kernel.to(x.dtype))
 
     def extra_repr(self) -> str:
         return f"{self.in_channels}, {self.out_channels}, order={self.order}"

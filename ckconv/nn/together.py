@@ -1,4 +1,4 @@
-"""The kernels of a whole network: sampled all at once, or kept through an evaluation.
+"""The kernels of a whole network: sampled all at once, kept for an evaluation, or collected.
 
 A network's generators are alike and tiny: run one by one they are thousands of small launches and,
 where masks crop, one wait for the device per layer. Run together they are the launches of one
@@ -14,9 +14,11 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from ckconv.functional import FactoredKernel
 from ckconv.nn.ck import MFN, SIREN, Generator
-from ckconv.nn.conv import CKConv, FlexConv
+from ckconv.nn.conv import CKConv
 from ckconv.nn.mask import crop_ranges
+from ckconv.nn.njet import NJet
 
 
 class _Hidden(nn.Module):
@@ -50,7 +52,7 @@ def sample_together(layers: Sequence[CKConv]) -> None:
 
 def _read_crops(layers: Sequence[CKConv]) -> dict[CKConv, tuple[tuple[int, int], ...]]:
     """Every layer's crop, from one transfer of all masks' means and sigmas."""
-    masked = [layer for layer in layers if isinstance(layer, FlexConv) and layer.is_cropped]
+    masked = [x for x in layers if x.mask is not None and x.mask.dynamic_cropping]
     crops = {layer: tuple((0, n) for n in layer.kernel_size) for layer in layers}
     if masked:
         with torch.no_grad():
@@ -104,13 +106,46 @@ def _evaluate(generators: list[Generator], positions: Tensor) -> Tensor:
 
 @contextmanager
 def kept_kernels(model: nn.Module) -> Iterator[None]:
-    """Within the block, layers in evaluation mode without gradients sample each kernel once."""
+    """Within the block, layers in evaluation mode without gradients sample each kernel once.
+
+    A kernel is sampled anew where anything that it is made of has changed, however that was done.
+    Blocks may lie in each other and run in several threads; the kernels go with the last of them.
+    """
     layers = [module for module in model.modules() if isinstance(module, CKConv)]
-    before = [layer.cache for layer in layers]
+    held: list[CKConv] = []
     try:
         for layer in layers:
-            layer.cache = True
+            layer.in_use.hold()
+            held.append(layer)
         yield
     finally:
-        for layer, cache in zip(layers, before):
-            layer.cache = cache
+        for layer in held:
+            layer.in_use.release(forget=not layer.cache)
+
+
+@contextmanager
+def recorded_kernels(model: nn.Module) -> Iterator[dict[nn.Module, FactoredKernel | Tensor]]:
+    """The kernels, by layer, of the forward pass in the block: there when the block has ended.
+
+    They have the gradients of that pass, which is where penalties on kernels take them from:
+
+        with recorded_kernels(model) as kernels:
+            output = model(x)
+        loss = criterion(output, target) + penalties.kernel_norm(model, kernels)
+
+    Of several passes the last one's are given; layers that took no part are left out. A network
+    is recorded by one thread at a time.
+    """
+    layers = [module for module in model.modules() if isinstance(module, CKConv | NJet)]
+    before = [layer.in_use.last for layer in layers]
+    for layer in layers:
+        layer.in_use.last = None
+    kernels: dict[nn.Module, FactoredKernel | Tensor] = {}
+    try:
+        yield kernels
+    finally:
+        for layer, earlier in zip(layers, before):
+            if layer.in_use.last is None:
+                layer.in_use.last = earlier
+            else:
+                kernels[layer] = layer.in_use.last

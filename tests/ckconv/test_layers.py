@@ -167,11 +167,11 @@ def test_kept_kernels_follow_the_weights():
     x = torch.randn(1, 3, 9, 9)
     with torch.no_grad():
         first = layer(x)
-        kept = layer._sampled
-        assert torch.equal(layer(x), first) and layer._sampled is kept
+        kept = layer.in_use.last
+        assert torch.equal(layer(x), first) and layer.in_use.last is kept
         layer.generator.output.weight.mul_(2)
         layer.generator.output.bias.mul_(2)
-        assert torch.allclose(layer(x), 2 * first, atol=1e-5) and layer._sampled is not kept
+        assert torch.allclose(layer(x), 2 * first, atol=1e-5) and layer.in_use.last is not kept
     layer.train()
     layer(x).sum().backward()  # training samples anew, with a graph
     assert layer.generator.output.weight.grad is not None
@@ -190,7 +190,18 @@ def _other_generator(layer):
     layer.generator = make(CKConv, horizon="9").generator
 
 
-@pytest.mark.parametrize("change", [_replace, _swap_data, _other_generator])
+def _write_past_autograd(layer):
+    layer.generator.output.weight.data.mul_(2)
+
+
+def _write_one_number(layer):
+    layer.generator.filters[0].mu.data[3, 1] += 0.5
+
+
+CHANGES = [_replace, _swap_data, _other_generator, _write_past_autograd, _write_one_number]
+
+
+@pytest.mark.parametrize("change", CHANGES)
 def test_kept_kernels_follow_whatever_is_done_to_the_weights(change):
     layer = CKConv(3, 4, 2, conv=ConvConfig(horizon="9", cache=True)).eval()
     x = torch.randn(1, 3, 9, 9)

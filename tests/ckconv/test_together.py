@@ -26,14 +26,14 @@ def test_the_same_kernels_and_gradients(kind, dim):
         for layer in layers:
             layer.zero_grad()
             if layer.horizon == "same":
-                layer.kernel_size = None
+                layer.extent.zero_()
         if together:
             sample_together(layers)
-            assert sum(layer._prepared is not None for layer in layers) == (
+            assert sum(layer.in_use.prepared is not None for layer in layers) == (
                 0 if kind == "MLP" else 4
             )
         outputs = [layer(x) for layer, x in zip(layers, inputs)]
-        assert all(layer._prepared is None for layer in layers)  # used once
+        assert all(layer.in_use.prepared is None for layer in layers)  # used once
         sum(y.square().sum() for y in outputs).backward()
         grads = [p.grad.clone() for layer in layers for p in layer.parameters()]
         results.append((outputs, [layer.conv_kernel for layer in layers], grads))
@@ -48,13 +48,13 @@ def test_kernels_are_kept_within_the_block_only():
     x = torch.randn(1, 1, 8, 8)
     with torch.no_grad(), kept_kernels(layer):
         layer(x)
-        kept = layer._sampled
+        kept = layer.in_use.last
         layer(x)
-        assert layer._sampled is kept
+        assert layer.in_use.last is kept
     assert layer.cache is False
     with torch.no_grad():
         layer(x)
-    assert layer._sampled is not kept
+    assert layer.in_use.last is not kept
 
 
 @pytest.mark.parametrize("length", [5, 40])

@@ -141,7 +141,7 @@ def marked(model: nn.Module) -> Iterator[None]:
                 record(layer, "sample_kernel", generation, name)
                 record(layer, "prepare", generation, name)
                 record(layer, "crop", masking, name)
-            if getattr(layer, "mask", None) is not None:
+            if isinstance(layer, CKConv) and layer.mask is not None:
                 record(layer.mask, "forward", masking, name)
         yield
 

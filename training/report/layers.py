@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from ckconv.nn import GaussianMask
+from ckconv.nn import CKConv, GaussianMask, NJet
 
 
 @dataclass
@@ -24,12 +24,14 @@ def generated_layers(model: nn.Module) -> list[Layer]:
     """The layers with generated kernels, in the order of the network, after a forward pass."""
     layers = []
     for name, module in model.named_modules():
-        if not hasattr(module, "conv_kernel"):
+        if isinstance(module, CKConv) and module.kernel_size is not None:
+            full_size, mask = module.kernel_size, module.mask
+        elif isinstance(module, NJet):
+            full_size, mask = module.cropped_size(), None
+        else:
             continue
         kernel = module.conv_kernel.detach().float().cpu()
-        size = tuple(kernel.shape[2:])
-        full_size = tuple(getattr(module, "kernel_size", None) or size)
-        layers.append(Layer(name, kernel, size, full_size, getattr(module, "mask", None)))
+        layers.append(Layer(name, kernel, tuple(kernel.shape[2:]), full_size, mask))
     return layers
 
 

@@ -1,0 +1,156 @@
+"""The kernel a layer has in use: of its last forward pass, for its next one, or kept for many."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from threading import Lock
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from ckconv.functional import FactoredKernel
+
+if TYPE_CHECKING:
+    from ckconv.nn.conv import CKConv
+
+_COUNTING = Lock()
+
+
+class KernelInUse:
+    """One layer's kernel and its size. Copies and pickles of a layer begin with an empty one.
+
+    last: the kernel of the last forward pass.
+    prepared: the kernel for the next one, where it has been sampled with those of other layers.
+    """
+
+    def __init__(self) -> None:
+        self.last: FactoredKernel | Tensor | None = None
+        self.prepared: FactoredKernel | None = None
+        self._kept: tuple[Ingredients, FactoredKernel, FactoredKernel] | None = None
+        self._keepers = 0  # `kept_kernels` blocks that the layer is in
+        self._size: tuple[Tensor, int | None, tuple[int, ...]] | None = None
+
+    def __reduce__(self) -> tuple:
+        return KernelInUse, ()
+
+    def take(self, layer: CKConv) -> FactoredKernel:
+        """The kernel to convolve with: prepared, kept from an earlier evaluation, or sampled."""
+        if self.prepared is not None:
+            kernel, self.prepared = self.prepared, None
+        elif layer.training or torch.is_grad_enabled() or not (layer.cache or self._keepers):
+            kernel = layer.sample_kernel()
+        else:
+            return self._keep(layer)
+        self.last = kernel
+        return kernel
+
+    @torch.compiler.disable
+    def _keep(self, layer: CKConv) -> FactoredKernel:
+        kept = self._kept
+        if kept is None or not kept[0].are_those_of(layer):
+            ingredients = Ingredients(layer)
+            sampled = layer.sample_kernel()
+            self._kept = kept = ingredients, sampled, sampled.keep()
+        self.last = kept[1]  # without the spectra, which go when the kernel is no longer kept
+        return kept[2]
+
+    def hold(self) -> None:
+        """Keep the kernel of evaluations from now on, until `release`."""
+        with _COUNTING:
+            self._keepers += 1
+
+    def release(self, forget: bool) -> None:
+        """End what `hold` began; the last one also drops the kept kernel if `forget`."""
+        with _COUNTING:
+            self._keepers -= 1
+            if forget and not self._keepers:
+                self.forget()
+
+    def forget(self) -> None:
+        """Drop the kept kernel."""
+        self._kept = None
+
+    def clear(self) -> None:
+        """Drop every kernel: the layer has become another one."""
+        self.last = self.prepared = self._kept = None
+
+    def size(self, extent: Tensor) -> tuple[int, ...] | None:
+        """What a layer's `extent` says, None for zeros; read from the device once per change."""
+        known = self._size
+        if known is not None and (torch.compiler.is_compiling() or _is_as_known(extent, known)):
+            return known[2]
+        version = _version(extent)
+        size = tuple(extent.tolist())
+        if not all(size):
+            return None
+        self._size = extent, version, size
+        return size
+
+    def resize(self, extent: Tensor, size: Sequence[int]) -> None:
+        """Write `size` to the layer's `extent`; what was sampled in another size is dropped."""
+        with torch.no_grad():
+            extent.copy_(torch.tensor(size))
+        self._size = extent, _version(extent), tuple(size)
+        self.clear()
+
+
+def _version(tensor: Tensor) -> int | None:
+    return None if tensor.is_inference() else tensor._version
+
+
+def _is_as_known(extent: Tensor, known: tuple[Tensor, int | None, tuple[int, ...]]) -> bool:
+    return known[0] is extent and known[1] == _version(extent)
+
+
+class Ingredients:
+    """All that a kernel is sampled from, settings and numbers, at one moment.
+
+    Numbers are copied and compared, as counting writes misses `parameter.data.mul_(2)`. A
+    generator has a few thousand: looking costs a small part of a convolution, and it walks a
+    list, not the tree of modules.
+    """
+
+    def __init__(self, layer: CKConv) -> None:
+        parts = [layer.generator] if layer.mask is None else [layer.generator, layer.mask]
+        self._modules = [module for part in parts for module in part.modules()]
+        self._children = [
+            (module._modules, name, child)
+            for module in self._modules
+            for name, child in module._modules.items()
+        ]
+        self._tensors = [
+            (table, name)
+            for module in self._modules
+            for table in (module._parameters, module._buffers)
+            for name, tensor in table.items()
+            if tensor is not None and tensor.is_floating_point()
+        ]
+        self._settings = self._settings_of(layer)
+        self._numbers = self._gather()
+
+    def are_those_of(self, layer: CKConv) -> bool:
+        """Whether sampling the layer's kernel now would give the same."""
+        if self._settings != self._settings_of(layer):
+            return False
+        if any(table.get(name) is not child for table, name, child in self._children):
+            return False
+        if any(table.get(name) is None for table, name in self._tensors):
+            return False
+        numbers = self._gather()
+        return (
+            numbers.dtype == self._numbers.dtype
+            and numbers.device == self._numbers.device
+            and torch.equal(numbers, self._numbers)
+        )
+
+    def _settings_of(self, layer: CKConv) -> tuple:
+        mask = layer.mask
+        cropping = None if mask is None else (mask.threshold, mask.dynamic_cropping)
+        modes = [module.training for module in self._modules]
+        parts = layer.generator, mask
+        return layer.kernel_size, layer.sampling_rate_norm, cropping, modes, parts
+
+    @torch.no_grad()
+    def _gather(self) -> Tensor:
+        return torch.cat([table[name].reshape(-1) for table, name in self._tensors])
