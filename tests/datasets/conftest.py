@@ -1,4 +1,4 @@
-"""Configs, and no network whatever a test does."""
+"""Configs, small data sets, and no network whatever a test does."""
 
 from __future__ import annotations
 
@@ -10,9 +10,13 @@ from pathlib import Path
 from urllib.error import URLError
 from urllib.parse import urlparse
 
+import numpy as np
 import pytest
+from small_images import RANDOM, labels
 
+from datasets.cifar import CIFAR10, CIFAR100
 from datasets.files import download
+from datasets.mnist import MNIST
 
 
 @pytest.fixture
@@ -42,3 +46,32 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
         return urllib.request.urlopen(request, timeout=timeout)
 
     monkeypatch.setattr(download, "urlopen", urlopen)
+
+
+@pytest.fixture
+def mnist(tmp_path: Path, monkeypatch) -> dict[str, np.ndarray]:
+    """A small MNIST on disk: 40 training images and 20 for the test."""
+    monkeypatch.setattr(MNIST, "train_total", 40)
+    monkeypatch.setattr(MNIST, "test_total", 20)
+    folder = tmp_path / "data" / "MNIST" / "raw"
+    folder.mkdir(parents=True)
+    content = {}
+    for split, count in (("train", 40), ("t10k", 20)):
+        pixels = RANDOM.randint(0, 256, (count, 28, 28)).astype(np.uint8)
+        content[split] = pixels
+        header = b"\0\0\x08\x03" + np.array([count, 28, 28], ">u4").tobytes()
+        (folder / f"{split}-images-idx3-ubyte").write_bytes(header + pixels.tobytes())
+        header = b"\0\0\x08\x01" + np.array([count], ">u4").tobytes()
+        (folder / f"{split}-labels-idx1-ubyte").write_bytes(header + labels(count).tobytes())
+    return content
+
+
+@pytest.fixture
+def small_cifar(monkeypatch) -> dict[str, np.ndarray]:
+    """CIFAR with 20 images per file: their pixels by the file's name."""
+    for dataset, classes in ((CIFAR10, 10), (CIFAR100, 100)):
+        sizes = {10: 20, 100: 200}[classes]
+        monkeypatch.setattr(dataset, "files", tuple((name, sizes) for name, _ in dataset.files))
+        monkeypatch.setattr(dataset, "train_total", sizes * (len(dataset.files) - 1))
+    names = {name for name, _ in CIFAR10.files}
+    return {name: RANDOM.randint(0, 256, (20, 3072)).astype(np.uint8) for name in names}

@@ -1,80 +1,19 @@
-"""Image data sets from files in their published layouts, and the sequences made of them."""
+"""Image data sets: their splits, augmentation, and the sequences made of them."""
 
 from __future__ import annotations
 
-import gzip
-import hashlib
 import os
-import pickle
-import tarfile
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-import torchvision
+from small_images import RANDOM, everything, labels, write_binary
 
 from ckconv.errors import UsageError
 from datasets import build_loaders, describe
-from datasets.cifar import CIFAR10, CIFAR100
+from datasets.cifar import CIFAR10
 from datasets.digits import Digits
-from datasets.mnist import MNIST
 from datasets.stl10 import STL10
-
-RANDOM = np.random.RandomState(0)
-
-
-def everything(loader):
-    """All of a split, in the order of its targets' storage or the epoch's."""
-    batches = list(loader.batches())
-    return torch.cat([x for x, _ in batches]), torch.cat([y for _, y in batches])
-
-
-def labels(count, classes=10):
-    return np.arange(count, dtype=np.uint8) % classes
-
-
-@pytest.fixture
-def mnist(tmp_path: Path, monkeypatch) -> dict[str, np.ndarray]:
-    """A small MNIST on disk: 40 training images and 20 for the test."""
-    monkeypatch.setattr(MNIST, "train_total", 40)
-    monkeypatch.setattr(MNIST, "test_total", 20)
-    folder = tmp_path / "data" / "MNIST" / "raw"
-    folder.mkdir(parents=True)
-    content = {}
-    for split, count in (("train", 40), ("t10k", 20)):
-        pixels = RANDOM.randint(0, 256, (count, 28, 28)).astype(np.uint8)
-        content[split] = pixels
-        header = b"\0\0\x08\x03" + np.array([count, 28, 28], ">u4").tobytes()
-        (folder / f"{split}-images-idx3-ubyte").write_bytes(header + pixels.tobytes())
-        header = b"\0\0\x08\x01" + np.array([count], ">u4").tobytes()
-        (folder / f"{split}-labels-idx1-ubyte").write_bytes(header + labels(count).tobytes())
-    return content
-
-
-@pytest.fixture
-def small_cifar(monkeypatch) -> dict[str, np.ndarray]:
-    """CIFAR with 20 images per file: their pixels by the file's name."""
-    for dataset, classes in ((CIFAR10, 10), (CIFAR100, 100)):
-        sizes = {10: 20, 100: 200}[classes]
-        monkeypatch.setattr(dataset, "files", tuple((name, sizes) for name, _ in dataset.files))
-        monkeypatch.setattr(dataset, "train_total", sizes * (len(dataset.files) - 1))
-    names = {name for name, _ in CIFAR10.files}
-    return {name: RANDOM.randint(0, 256, (20, 3072)).astype(np.uint8) for name in names}
-
-
-def write_binary(folder: Path, content: dict[str, np.ndarray]) -> None:
-    folder.mkdir(parents=True)
-    for name, pixels in content.items():
-        records = np.hstack([labels(20)[:, None], pixels])
-        (folder / f"{name}.bin").write_bytes(records.tobytes())
-
-
-def write_pickles(folder: Path, content: dict[str, np.ndarray]) -> None:
-    folder.mkdir(parents=True)
-    for name, pixels in content.items():
-        batch = {"data": pixels, "labels": labels(20).tolist()}
-        (folder / name).write_bytes(pickle.dumps(batch, protocol=2))
 
 
 def test_digits_are_split_once_and_for_all(make_cfg):
@@ -100,157 +39,6 @@ def test_digits_are_normalised_by_their_training_set(make_cfg):
     assert abs(x.mean()) < 2e-4 and abs(x.std() - 1) < 2e-4
     pixels = x * Digits.std[0] + Digits.mean[0]
     assert torch.allclose((pixels * 16).round(), pixels * 16, atol=1e-3)
-
-
-def test_mnist_reads_idx_files(make_cfg, mnist):
-    task, loaders = build_loaders(make_cfg("MNIST", val_fraction=0.25))
-    assert task.train_samples == loaders.train.num_samples == 30
-    assert loaders.validation.num_samples == 10
-    x, y = everything(loaders.test)
-    expected = (torch.from_numpy(mnist["t10k"])[:, None].float() / 255 - 0.1307) / 0.3081
-    assert torch.equal(x, expected) and y.tolist() == labels(20).tolist()
-    held = everything(loaders.validation)
-    assert sorted(held[1].tolist()) == list(range(10))  # stratified
-    both = torch.cat([everything(loaders.train)[0], held[0]]).flatten(1)
-    everyone = everything(build_loaders(make_cfg("MNIST", val_fraction=0.0))[1].train)
-    assert torch.equal(both.unique(dim=0), everyone[0].flatten(1).unique(dim=0))
-
-
-def test_the_held_out_samples_do_not_depend_on_the_seed(make_cfg, mnist):
-    held = []
-    for seed in (0, 1):
-        cfg = make_cfg("MNIST", val_fraction=0.25)
-        cfg.seed = seed
-        held.append(everything(build_loaders(cfg)[1].validation)[0])
-    assert torch.equal(*held)
-
-
-def test_mnist_reads_compressed_files(make_cfg, mnist, tmp_path):
-    before = everything(build_loaders(make_cfg("MNIST", val_fraction=0.0))[1].train)
-    for path in (tmp_path / "data/MNIST/raw").iterdir():
-        path.with_name(path.name + ".gz").write_bytes(gzip.compress(path.read_bytes()))
-        path.unlink()
-    after = everything(build_loaders(make_cfg("MNIST", val_fraction=0.0))[1].train)
-    assert torch.equal(before[0], after[0])
-
-
-@pytest.mark.parametrize("damage", ["cut", "longer", "magic", "label", "gone", "gzip"])
-def test_damaged_mnist_names_the_file(make_cfg, mnist, tmp_path, damage):
-    path = tmp_path / "data/MNIST/raw/train-labels-idx1-ubyte"
-    content = path.read_bytes()
-    if damage == "gone":
-        path.unlink()
-    elif damage == "gzip":
-        path.unlink()
-        path.with_name(path.name + ".gz").write_bytes(gzip.compress(content)[:-9])
-    else:
-        damaged = {
-            "cut": content[:-1],
-            "longer": content + b"\0",
-            "magic": b"\1" + content[1:],
-            "label": content[:-1] + b"\x0a",
-        }
-        path.write_bytes(damaged[damage])
-    with pytest.raises(UsageError, match="train-labels-idx1-ubyte"):
-        build_loaders(make_cfg("MNIST", val_fraction=0.0))
-
-
-def test_mnist_is_downloaded_from_its_mirrors(make_cfg, mnist, tmp_path, monkeypatch):
-    raw, mirror = tmp_path / "data/MNIST/raw", tmp_path / "mirror"
-    before = everything(build_loaders(make_cfg("MNIST", val_fraction=0.0))[1].test)
-    mirror.mkdir()
-    resources = []
-    for path in sorted(raw.iterdir()):
-        packed = gzip.compress(path.read_bytes())
-        (mirror / f"{path.name}.gz").write_bytes(packed)
-        resources.append((f"{path.name}.gz", hashlib.md5(packed).hexdigest()))
-        path.unlink()
-    raw.rmdir()
-    published = torchvision.datasets.MNIST
-    monkeypatch.setattr(published, "mirrors", ["http://nowhere.invalid/", mirror.as_uri() + "/"])
-    monkeypatch.setattr(published, "resources", resources)
-    after = everything(build_loaders(make_cfg("MNIST", val_fraction=0.0))[1].test)
-    assert torch.equal(before[0], after[0])
-    assert sorted(path.name for path in raw.parent.iterdir()) == ["raw"]
-
-
-@pytest.mark.parametrize("layout", ["binary", "pickles"])
-def test_cifar10_reads_both_versions(make_cfg, small_cifar, tmp_path, layout):
-    root = tmp_path / "data"
-    if layout == "binary":
-        write_binary(root / "cifar-10-batches-bin", small_cifar)
-    else:
-        write_pickles(root / "cifar-10-batches-py", small_cifar)
-    task, loaders = build_loaders(make_cfg("CIFAR10", val_fraction=0.0))
-    assert task.train_samples == loaders.train.num_samples == 100 and loaders.validation is None
-    x, y = everything(loaders.test)
-    pixels = torch.from_numpy(small_cifar["test_batch"]).view(20, 3, 32, 32).float() / 255
-    mean, std = torch.tensor(CIFAR10.mean), torch.tensor(CIFAR10.std)
-    expected = (pixels - mean.view(3, 1, 1)) / std.view(3, 1, 1)
-    torch.testing.assert_close(x, expected, atol=1e-6, rtol=1e-6)
-    assert y.tolist() == labels(20).tolist()
-
-
-def test_cifar10_is_downloaded_as_torchvision_does(make_cfg, small_cifar, tmp_path, monkeypatch):
-    write_pickles(tmp_path / "made/cifar-10-batches-py", small_cifar)
-    archive = tmp_path / "made/cifar-10-python.tar.gz"
-    with tarfile.open(archive, "w:gz") as tar:
-        tar.add(tmp_path / "made/cifar-10-batches-py", "cifar-10-batches-py")
-    published = torchvision.datasets.CIFAR10
-    monkeypatch.setattr(published, "url", archive.as_uri())
-    with pytest.raises(UsageError, match="CIFAR10 is not in .*digest"):
-        build_loaders(make_cfg("CIFAR10"))
-    assert not (tmp_path / "data").exists()
-    digest = hashlib.md5(archive.read_bytes()).hexdigest()
-    monkeypatch.setattr(published, "tgz_md5", digest)
-    _, loaders = build_loaders(make_cfg("CIFAR10"))
-    assert loaders.train.num_samples == 90
-    assert os.listdir(tmp_path / "data") == ["cifar-10-batches-py"]
-
-
-def test_cifar100_reads_fine_labels(make_cfg, small_cifar, tmp_path):
-    folder = tmp_path / "data/cifar-100-binary"
-    folder.mkdir(parents=True)
-    for name in ("train", "test"):
-        coarse, fine = np.zeros((200, 1), np.uint8), labels(200, 100)[:, None]
-        pixels = RANDOM.randint(0, 256, (200, 3072)).astype(np.uint8)
-        (folder / f"{name}.bin").write_bytes(np.hstack([coarse, fine, pixels]).tobytes())
-    task, loaders = build_loaders(make_cfg("CIFAR100", val_fraction=0.0))
-    assert task.out_channels == 100
-    assert everything(loaders.test)[1].tolist() == labels(200, 100).tolist()
-
-
-@pytest.mark.parametrize("damage", ["cut", "label", "gone"])
-def test_damaged_binary_cifar_names_the_file(make_cfg, small_cifar, tmp_path, damage):
-    write_binary(tmp_path / "data/cifar-10-batches-bin", small_cifar)
-    path = tmp_path / "data/cifar-10-batches-bin/data_batch_3.bin"
-    content = path.read_bytes()
-    if damage == "gone":
-        path.unlink()
-    else:
-        path.write_bytes({"cut": content[:-100], "label": b"\xff" + content[1:]}[damage])
-    with pytest.raises(UsageError, match=r"data_batch_3\.bin"):
-        build_loaders(make_cfg("CIFAR10"))
-
-
-class Harmful:
-    """A pickle that would run code."""
-
-    def __reduce__(self):
-        return os.mkdir, ("harmed",)
-
-
-@pytest.mark.parametrize("content", [b"", b"\x80\x02}q", pickle.dumps({"data": 1}), Harmful()])
-def test_damaged_or_harmful_pickles_are_refused(
-    make_cfg, small_cifar, tmp_path, monkeypatch, content
-):
-    monkeypatch.chdir(tmp_path)
-    write_pickles(tmp_path / "data/cifar-10-batches-py", small_cifar)
-    path = tmp_path / "data/cifar-10-batches-py/data_batch_1"
-    path.write_bytes(content if isinstance(content, bytes) else pickle.dumps(content))
-    with pytest.raises(UsageError, match="data_batch_1 is damaged"):
-        build_loaders(make_cfg("CIFAR10"))
-    assert not (tmp_path / "harmed").exists()
 
 
 def test_stl10_images_stand_upright(make_cfg, tmp_path, monkeypatch):
