@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import dataclasses
 import difflib
-import math
 import sys
-import textwrap
-import types
-import typing
 from collections.abc import Callable, Collection, Sequence
-from typing import Any, TypeVar
+from dataclasses import fields
+from typing import Any
+
+from omegaconf import OmegaConf
+from omegaconf.errors import ValidationError
 
 from ckconv.errors import UsageError
-from ckernel_fitting.settings import Settings
+from ckernel_fitting.settings import MEANINGS, S, Settings, flat, paths
+from program.help import columns, meanings
 from program.interruption import hang_up
+from program.mistakes import wrong_type
 
-HELP_COLUMN, HELP_WIDTH = 34, 100
-SWITCH = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
-S = TypeVar("S", bound=Settings)
+UNSET = ("", "None", "null")
+SWITCH = ("true", "1", "yes", "false", "0", "no")  # what may follow the name of a switch
 
 
 def parse(arguments: Sequence[str], kind: type[S] = Settings) -> tuple[S, set[str]]:
@@ -28,30 +28,33 @@ def parse(arguments: Sequence[str], kind: type[S] = Settings) -> tuple[S, set[st
     without its value. Raises `UsageError` for an unknown key, with the nearest known one, and for
     a value of the wrong type.
     """
-    types_of = typing.get_type_hints(kind)
-    given: dict[str, Any] = {}
+    config, where, defaults = OmegaConf.structured(kind), paths(kind), flat(kind())
+    given = set()
     rest = list(arguments)
     while rest:
         argument = rest.pop(0)
         key, equals, value = argument.partition("=")
-        name = _field_name(key.removeprefix("--").removeprefix("config."), kind)
+        name = _setting(key.removeprefix("--").removeprefix("config."), where)
         if not equals:
             if not argument.startswith("--"):
                 raise UsageError(f"{argument}: write {name}=value or --config.{name} value")
-            is_switch = types_of[name] is bool
-            if is_switch and (not rest or rest[0].lower() not in SWITCH):
+            if isinstance(defaults[name], bool) and (not rest or rest[0].lower() not in SWITCH):
                 value = "True"
             elif rest:
                 value = rest.pop(0)
             else:
                 raise UsageError(f"--config.{name}: give a value")
-        given[name] = _convert(name, value, types_of[name])
-    return kind(**given), set(given)
+        is_unset = defaults[name] is None and value in UNSET
+        try:
+            OmegaConf.update(config, where[name], None if is_unset else value)
+        except ValidationError as error:
+            raise UsageError(f"{name}={value}: {wrong_type(error)}") from error
+        given.add(name)
+    return OmegaConf.to_object(config), given
 
 
-def _field_name(key: str, kind: type[Settings]) -> str:
-    """The field that `key` names, with or without the published prefix `kernelnet_`."""
-    names = [field.name for field in dataclasses.fields(kind)]
+def _setting(key: str, names: Collection[str]) -> str:
+    """The setting that `key` names, with or without the published prefix `kernelnet_`."""
     key = key.replace("-", "_").replace("wandb.", "wandb_")
     for name in (key, f"kernelnet_{key}", key.removeprefix("kernelnet_")):
         if name in names:
@@ -61,54 +64,26 @@ def _field_name(key: str, kind: type[Settings]) -> str:
     raise UsageError(f"{key}: there is no such setting; {hint}")
 
 
-def _convert(name: str, text: str, kind: Any) -> Any:
-    if isinstance(kind, types.UnionType):
-        if text in ("", "None"):
-            return None
-        kind = typing.get_args(kind)[0]
-    if kind is str:
-        return text
-    if kind is bool:
-        if text.lower() not in SWITCH:
-            raise UsageError(f"{name}={text}: give True or False")
-        return SWITCH[text.lower()]
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if kind is int and not value.is_integer():
-        raise UsageError(f"{name}={text}: give a whole number")
-    if not math.isfinite(value):
-        raise UsageError(f"{name}={text}: give a number")
-    return int(value) if kind is int else value
-
-
 def help_text(
-    program: str,
-    purpose: str,
-    kind: type[Settings] = Settings,
-    hidden: Collection[str] = (),
+    program: str, purpose: str, kind: type[Settings] = Settings, hidden: Collection[str] = ()
 ) -> str:
     """What `--help` prints: every setting that is not `hidden`, its default and meaning.
 
     The settings that `kind` adds or changes come first.
     """
-    fields = [field for field in dataclasses.fields(kind) if field.name not in hidden]
+    meaning = meanings() | {own.name: own.metadata.get("help", "") for own in fields(kind)}
+    meaning |= MEANINGS
+    defaults, where = flat(kind()), paths(kind)
+    names = [name for name in where if name not in hidden]
     if kind is not Settings:
-        fields.sort(key=lambda field: field.name not in vars(kind))
-    lines = []
-    for field in fields:
-        name = f"  {field.name}={_shown(field.default)}"
-        meaning = textwrap.wrap(field.metadata["help"], HELP_WIDTH - HELP_COLUMN)
-        if len(name) >= HELP_COLUMN:
-            lines.append(name)
-            name = ""
-        for line in meaning:
-            lines.append(f"{name:{HELP_COLUMN}}{line}")
-            name = ""
-    return (
-        f"{purpose}\n\nusage: python {program} [--config.key value | --config.key=value | "
-        "key=value ...]\n\nsettings and their defaults:\n" + "\n".join(lines)
+        names.sort(key=lambda name: name not in vars(kind))
+    return "\n".join(
+        [
+            f"{purpose}\n\nusage: python {program} "
+            "[--config.key value | --config.key=value | key=value ...]\n\n"
+            "settings and their defaults:",
+            *(columns(f"  {n}={_shown(defaults[n])}", meaning[where[n]]) for n in names),
+        ]
     )
 
 
@@ -136,6 +111,7 @@ def program(
         else:
             run(*parse(arguments, kind))
         sys.stdout.flush()
+        return
     except BrokenPipeError:
         hang_up()
     except UsageError as error:
@@ -146,8 +122,6 @@ def program(
         message, status = f"{error.filename}: {error.strerror}", 1
     except KeyboardInterrupt:
         message, status = "interrupted", 130
-    else:
-        return
     sys.stdout.flush()
     print(f"error: {message}", file=sys.stderr, flush=True)
     sys.exit(status)

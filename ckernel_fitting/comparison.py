@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import multiprocessing
 import os
@@ -19,7 +18,7 @@ from numpy.typing import NDArray
 from ckconv.errors import UsageError, check_choice
 from ckernel_fitting.fit import fit
 from ckernel_fitting.generators import build_generator, count_parameters
-from ckernel_fitting.settings import MODELS, OF_MODEL, Settings, option, validate
+from ckernel_fitting.settings import MODELS, OF_MODEL, Settings, changed, flat, option, validate
 from ckernel_fitting.targets import Target, build_target
 
 # The built-in sets: what the settings of each target are.
@@ -160,13 +159,13 @@ def target_settings(comparison: Comparison, given: Collection[str]) -> list[Sett
     """The settings of each target: of the one that is named, or of a built-in set, in which the
     settings that were `given` take the place of its own.
     """
-    fields = [field.name for field in dataclasses.fields(Settings)]
-    common = {name: getattr(comparison, name) for name in fields}
+    values = flat(comparison)
+    common = changed(Settings(), **{name: values[name] for name in flat(Settings())})
     chosen: Sequence[dict[str, Any]] = ({},) if comparison.function else SETS[comparison.set]
     settings = []
     for own in chosen:
         own = {name: own[name] for name in own if name == "function" or name not in given}
-        settings.append(Settings(**{**common, **own}))
+        settings.append(changed(common, **own))
         validate(settings[-1])
     return settings
 
@@ -181,11 +180,11 @@ def build_jobs(
             width = width_for(base, model, comparison.parameters, target)
             setting = FREQUENCY_SETTING.get(model)
             for factor in numbers_of(comparison, "freq_factors") if setting else (1.0,):
-                scaled = {setting: factor * getattr(base, setting)} if setting else {}
+                scaled = {setting: factor * flat(base)[setting]} if setting else {}
                 for lr in numbers_of(comparison, "lrs"):
                     for seed in range(base.seed, base.seed + comparison.seeds):
                         changes = {"lr": lr, "seed": seed, "kernelnet_no_hidden": width, **scaled}
-                        fitted = dataclasses.replace(base, model=model, **changes)
+                        fitted = changed(base, model=model, **changes)
                         validate(fitted)
                         jobs.append(Job(index, fitted, factor))
     return sorted(jobs, key=lambda job: -targets[job.target].values.numel())
@@ -193,7 +192,7 @@ def build_jobs(
 
 def size_of(settings: Settings, model: str, width: int, target: Target) -> int:
     """The number of parameters of a generator of this width."""
-    sized = dataclasses.replace(settings, model=model, kernelnet_no_hidden=width)
+    sized = changed(settings, model=model, kernelnet_no_hidden=width)
     samples = max(target.values.shape[1:])
     return count_parameters(build_generator(sized, target.dim, target.channels, samples))
 
@@ -201,7 +200,7 @@ def size_of(settings: Settings, model: str, width: int, target: Target) -> int:
 def width_for(settings: Settings, model: str, budget: int, target: Target) -> int:
     """The width whose number of parameters is nearest to `budget`."""
     if model not in OF_MODEL["kernelnet_no_hidden"]:
-        return settings.kernelnet_no_hidden
+        return settings.kernel.no_hidden
     above = 1
     while size_of(settings, model, above, target) < budget:
         above *= 2

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from cfg.schema import SchedulerParams, Train
+
 import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from types import SimpleNamespace
 
 import torch
 from torch import Tensor, nn
@@ -58,15 +59,47 @@ def fit(
     a number ends there; raises `UsageError` where it never was one.
     """
     seed_everything(settings.seed)
-    values, positions = target.values.to(device), target.positions.to(device)
-    model = build_generator(settings, target.dim, target.channels, max(values.shape[1:]))
+    model = build_generator(settings, target.dim, target.channels, max(target.values.shape[1:]))
     model.to(device).train()
     weights = flatten_parameters(model)
+    start, processor_start = time.perf_counter(), time.process_time()
+    best, history = descend(model, weights, target, settings, report)
+    seconds = time.perf_counter() - start
+    processor_seconds = time.process_time() - processor_start
+    if not history.isfinite().any():
+        raise UsageError(f"lr={settings.lr:g}: the error is no number from the start; try another")
+    with torch.no_grad():
+        weights.copy_(best)
+        fitted = model(target.positions.to(device))[0]
+        mse = (fitted - target.values.to(device)).square().mean().item()
+        between = psnr_at(model, target.between, target.value_range, device)
+    return Fit(
+        values=fitted.cpu(),
+        mse=mse,
+        psnr=psnr(mse, target.value_range),
+        psnr_between=between,
+        best_step=int(history.nan_to_num(math.inf).argmin()),
+        history=history,
+        seconds=seconds,
+        processor_seconds=processor_seconds,
+        parameters=count_parameters(model),
+        state={name: tensor.cpu().clone() for name, tensor in model.state_dict().items()},
+    )
+
+
+def descend(
+    model: nn.Module,
+    weights: nn.Parameter,
+    target: Target,
+    settings: Settings,
+    report: Callable[[int, float], None] | None,
+) -> tuple[Tensor, Tensor]:
+    """Train the flat `weights` of `model`: the best of them, and the error of every iteration."""
+    values, positions = target.values.to(weights.device), target.positions.to(weights.device)
     optimizer = build_optimizer(weights, settings)
     schedule = build_schedule(optimizer, settings)
-    best_weights, best_mse = weights.detach().clone(), torch.full((), math.inf, device=device)
-    history = torch.zeros(settings.no_iterations, device=device)
-    start, processor_start = time.perf_counter(), time.process_time()
+    best, best_mse = weights.detach().clone(), weights.new_tensor(math.inf)
+    history = weights.new_zeros(settings.no_iterations)
     for step in range(settings.no_iterations):
         weights.grad.zero_()
         mse = (model(positions)[0] - values).square().mean()
@@ -75,7 +108,7 @@ def fit(
             history[step] = mse
             is_better = mse < best_mse
             best_mse = torch.where(is_better, mse, best_mse)
-            best_weights = torch.where(is_better, weights, best_weights)
+            best = torch.where(is_better, weights, best)
         optimizer.step()
         schedule.step()
         done = step + 1
@@ -86,28 +119,7 @@ def fit(
             if not math.isfinite(look):
                 break
             schedule.end_epoch(look)
-    seconds = time.perf_counter() - start
-    processor_seconds = time.process_time() - processor_start
-    if not math.isfinite(best_mse.item()):
-        raise UsageError(f"lr={settings.lr:g}: the error is no number from the start; try another")
-    with torch.no_grad():
-        weights.copy_(best_weights)
-        fitted = model(positions)[0]
-        error = (fitted - values).square().mean().item()
-        between = psnr_at(model, target.between, target.value_range, device)
-    history = history[:done].cpu()
-    return Fit(
-        values=fitted.cpu(),
-        mse=error,
-        psnr=psnr(error, target.value_range),
-        psnr_between=between,
-        best_step=int(history.nan_to_num(math.inf).argmin()),
-        history=history,
-        seconds=seconds,
-        processor_seconds=processor_seconds,
-        parameters=count_parameters(model),
-        state={name: tensor.cpu().clone() for name, tensor in model.state_dict().items()},
-    )
+    return best, history[:done].detach().cpu()
 
 
 def psnr_at(
@@ -152,16 +164,14 @@ def build_schedule(optimizer: torch.optim.Optimizer, settings: Settings) -> Sche
     factor = settings.decay_factor
     if settings.scheduler == "exponential":
         factor **= -1 / settings.no_iterations
-    params = SimpleNamespace(
-        decay_steps=decays(settings),
-        decay_factor=factor,
-        patience=settings.patience // LOOK_EVERY,
-        warmup_epochs=-1,
-    )
-    cfg = SimpleNamespace(
-        scheduler=settings.scheduler,
-        scheduler_params=params,
+    train = Train(
         epochs=settings.no_iterations,
         lr=settings.lr,
+        scheduler=settings.scheduler,
+        scheduler_params=SchedulerParams(
+            decay_steps=decays(settings),
+            decay_factor=factor,
+            patience=settings.patience // LOOK_EVERY,
+        ),
     )
-    return Schedule(optimizer, cfg, steps_per_epoch=1, higher_is_better=False)
+    return Schedule(optimizer, train, steps_per_epoch=1, higher_is_better=False)

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 import sys
-import time
 from pathlib import Path
-from types import SimpleNamespace
 
 import torch
 from tqdm import tqdm
@@ -14,16 +11,13 @@ from tqdm import tqdm
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from ckernel_fitting.command_line import program
-from ckernel_fitting.fit import Fit, fit, psnr
-from ckernel_fitting.plots import fit_figure, save_figure
-from ckernel_fitting.records import append_row, output_folder
-from ckernel_fitting.settings import Settings, unused, validate
-from ckernel_fitting.targets import Target, build_target
+from ckernel_fitting.fit import fit, psnr
+from ckernel_fitting.records import output_folder, write_results
+from ckernel_fitting.settings import Settings, flat, unused, validate
+from ckernel_fitting.targets import build_target
 from program.device import choose_device
-from program.files import write_tensors
 from training.report.wandb_log import WandbLog
 
-RESULTS = "fits.csv"
 LINES = 10  # of progress, where there is no terminal to draw a bar on
 LOGGED = 500  # points of the loss that W&B gets
 SMALL = 2**14  # positions under which one thread is faster than several
@@ -62,11 +56,7 @@ def run(settings: Settings, given: set[str]) -> None:
     folder = output_folder(settings.out)
     size = " x ".join(str(n) for n in target.values.shape[1:])
     print(f"{target.name} of {size} samples, {settings.generator}, on {device.type}")
-    account = SimpleNamespace(
-        project=settings.wandb_project, entity=settings.wandb_entity, dir=settings.wandb_dir
-    )
-    flags = SimpleNamespace(debug=settings.debug, wandb=account)
-    wandb = WandbLog(flags, dataclasses.asdict(settings), folder)
+    wandb = WandbLog(settings, flat(settings), folder)
     finished = False
     try:
         progress = Progress(settings.no_iterations, target.value_range, wandb)
@@ -78,50 +68,6 @@ def run(settings: Settings, given: set[str]) -> None:
         finished = True
     finally:
         wandb.finish(failed=not finished)
-
-
-def write_results(settings: Settings, target: Target, result: Fit, folder: Path) -> Path:
-    """Write what a fit gave, tell it, and return the picture's path."""
-    if result.diverged:
-        print(
-            f"the error became no number after {len(result.history)} iterations; a lower lr helps"
-        )
-    name = f"{time.strftime('%Y%m%d-%H%M%S')}-{settings.function}-{settings.generator}"
-    picture, weights = folder / f"{name}.png", folder / f"{name}.pt"
-    title = (
-        f"{settings.function}, {settings.generator} with {result.parameters:,} parameters, "
-        f"{settings.optim}, lr {settings.lr:g}, {len(result.history):,} iterations"
-    )
-    save_figure(fit_figure(target, result, title, axis_span(settings, target)), picture)
-    write_tensors(weights, result.state)
-    row = {
-        "mse": result.mse,
-        "psnr": result.psnr,
-        "psnr_between": result.psnr_between,
-        "best_step": result.best_step,
-        "seconds": round(result.seconds, 3),
-        "parameters": result.parameters,
-        "generator": settings.generator,
-        "picture": picture.name,
-        **dataclasses.asdict(settings),
-    }
-    append_row(folder / RESULTS, row)
-    print(
-        f"best after {result.best_step} of {len(result.history)} iterations: MSE {result.mse:.3e}, "
-        f"PSNR {result.psnr:.2f} dB; {result.parameters:,} parameters, {result.seconds:.1f} s"
-    )
-    if result.psnr_between is not None:
-        print(f"halfway between the samples: PSNR {result.psnr_between:.2f} dB")
-    print(f"picture, weights and row: {picture}, {weights.name}, {RESULTS}")
-    return picture
-
-
-def axis_span(settings: Settings, target: Target) -> tuple[float, float]:
-    """The coordinates of the first and the last sample, the padding counted in."""
-    low, high = settings.span
-    inner = target.values.shape[1] - 2 * settings.padding
-    around = settings.padding * (high - low) / (inner - 1)
-    return low - around, high + around
 
 
 if __name__ == "__main__":

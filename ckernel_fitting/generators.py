@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ckconv.config import KernelConfig
 from ckconv.nn import ck
 from ckconv.nn.njet import derivative_pairs, gaussian_derivatives
 from ckernel_fitting.settings import Settings
@@ -21,38 +21,24 @@ def build_generator(settings: Settings, dim: int, channels: int, samples: int) -
 
     `samples`: of the longest axis of the grid, by which an N-Jet measures its sigma.
     """
-    s = settings
-    takes_activation = s.generator in ("MLP", "RandomFourier")
-    activation = (s.kernelnet_activation_function if takes_activation else "") or "ReLU"
-    if s.generator == "SRF":
-        sigma = s.init_sigma or samples / SAMPLES_PER_SIGMA
-        return NJetKernel(dim, channels, s.order, 2 * sigma / max(1, samples - 1))
-    if s.generator == "RandomFourier":
-        features = s.fourier_features or s.kernelnet_no_hidden
+    name, kernel = settings.generator, settings.kernel
+    takes_activation = name in ("MLP", "RandomFourier")
+    activation = (kernel.activ_function if takes_activation else "") or "ReLU"
+    if name == "SRF":
+        sigma = settings.init_sigma or samples / SAMPLES_PER_SIGMA
+        return NJetKernel(dim, channels, settings.order, 2 * sigma / max(1, samples - 1))
+    if name == "RandomFourier":
         return RandomFourier(
             dim,
             channels,
-            features,
-            s.fourier_scale,
-            no_hidden=s.kernelnet_no_hidden,
-            no_layers=s.no_layers,
+            settings.fourier_features or kernel.no_hidden,
+            settings.fourier_scale,
+            no_hidden=kernel.no_hidden,
+            no_layers=kernel.no_layers,
             activation=activation,
-            norm=s.kernelnet_norm_type,
+            norm=kernel.norm,
         )
-    kernel = KernelConfig(
-        type=s.generator,
-        no_hidden=s.kernelnet_no_hidden,
-        no_layers=s.no_layers,
-        activ_function=activation,
-        norm=s.kernelnet_norm_type,
-        omega_0=s.kernelnet_omega_0,
-        learn_omega_0=s.learn_omega_0,
-        weight_norm=s.weight_norm,
-        steerable=s.steerable,
-        init_spatial_value=s.init_spatial_value,
-        bias_init=s.bias_init or None,
-        input_scale=s.input_scale,
-    )
+    kernel = dataclasses.replace(kernel, type=name, activ_function=activation)
     return ck.build(kernel, dim, channels)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -13,7 +12,6 @@ from numpy.typing import NDArray
 
 from ckernel_fitting.fit import Fit
 from ckernel_fitting.targets import Target
-from program.files import write_figure
 
 TARGET, FIT, ERROR = "#333333", "#1f6fb4", "#c8442f"
 LOWEST_DB = -100.0
@@ -154,8 +152,3 @@ def clean(axis: Axes) -> None:
     axis.spines[["top", "right"]].set_visible(False)
     axis.tick_params(labelsize=8)
     axis.grid(alpha=0.25, linewidth=0.5)
-
-
-def save_figure(figure: Figure, path: Path, dpi: int = 100) -> None:
-    """Write a PNG, whole or not at all."""
-    write_figure(path, figure, dpi)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
-from dataclasses import dataclass
-from typing import Any
+from cfg.schema import Wandb
 
+import math
+from dataclasses import dataclass, field, fields, replace
+from operator import attrgetter
+from typing import Any, TypeVar
+
+from ckconv.config import KernelConfig
 from ckconv.errors import UsageError, check_choice
 
 FUNCTIONS = ("Gaussian", "Constant", "Linear", "Sawtooth", "Sinus", "Sine", "SinusChirp")
@@ -16,11 +20,35 @@ MLP_ACTIVATIONS = ("ReLU", "LeakyReLU", "Swish")
 MODEL_OF_ACTIVATION = {"": "MAGNet", "Sine": "SIREN", "Fourier": "Fourier"}
 MODEL_OF_ACTIVATION |= {"Gabor": "Gabor", "MAGNet": "MAGNet"}
 MODEL_OF_ACTIVATION |= {name: "MLP" for name in MLP_ACTIVATIONS}
-NORMS = ("", "None", "BatchNorm", "LayerNorm")
+NORMS = ("None", "BatchNorm", "LayerNorm")
 OPTIMIZERS = ("Adam", "SGD", "RMSprop")
 SCHEDULERS = ("none", "cosine", "multistep", "exponential", "plateau")
 HIGHEST_ORDER = 20  # beyond it the Hermite polynomials leave the range of 32-bit numbers
 
+# Published names of a generator's settings, and the fields of `KernelConfig` that they are.
+OF_KERNEL = {
+    "model": "type",
+    "kernelnet_activation_function": "activ_function",
+    "kernelnet_norm_type": "norm",
+    "kernelnet_no_hidden": "no_hidden",
+    "no_layers": "no_layers",
+    "kernelnet_omega_0": "omega_0",
+    "learn_omega_0": "learn_omega_0",
+    "bias_init": "bias_init",
+    "weight_norm": "weight_norm",
+    "input_scale": "input_scale",
+    "init_spatial_value": "init_spatial_value",
+    "steerable": "steerable",
+}
+MEANINGS = {  # of settings that mean more here than the programs' flags of the same name
+    "kernel.type": f"{', '.join(MODELS)}; unset: by the activation function",
+    "kernel.activ_function": f"Sine: SIREN; {', '.join(MLP_ACTIVATIONS)}: MLP; "
+    "Fourier, Gabor, MAGNet; unset: MAGNet",
+    "kernel.init_spatial_value": "Gabor, MAGNet: centres start uniform in +- this",
+    "wandb.project": "W&B project",
+    "wandb.entity": "W&B account or team",
+    "wandb.dir": "where W&B writes; unset: the folder of the results",
+}
 # Settings that only some functions have, and those that only some generators have.
 OF_FUNCTION = {
     "min": FUNCTIONS,
@@ -49,12 +77,14 @@ OF_MODEL = {
     "order": ("SRF",),
     "init_sigma": ("SRF",),
 }
+LEAST = {"no_samples": 2, "no_iterations": 1, "kernelnet_no_hidden": 1, "patience": 1}
+LEAST |= dict.fromkeys(("padding", "order", "seed", "function_seed", "fourier_features"), 0)
 POSITIVE = ("lr", "sigma", "kernelnet_omega_0", "input_scale", "fourier_scale", "decay_factor")
 
 
 def option(default: Any, help: str) -> Any:
     """A field with its default and the text that `--help` shows for it."""
-    return dataclasses.field(default=default, metadata={"help": help})
+    return field(default=default, metadata={"help": help})
 
 
 @dataclass
@@ -77,20 +107,9 @@ class Settings:
     index: int = option(0, "which image of the folder, or which filter; -1: all filters")
     gray: bool = option(False, "fit an image's luminance instead of its colours")
 
-    model: str = option("", f"{', '.join(MODELS)}; unset: by the activation function")
-    kernelnet_activation_function: str = option(
-        "", f"Sine: SIREN; {', '.join(MLP_ACTIVATIONS)}: MLP; Fourier, Gabor, MAGNet; unset: MAGNet"
+    kernel: KernelConfig = field(
+        default_factory=lambda: KernelConfig(type="", activ_function="", norm="")
     )
-    kernelnet_norm_type: str = option("", "MLP: BatchNorm, LayerNorm, or empty")
-    kernelnet_no_hidden: int = option(32, "width of the generator")
-    no_layers: int = option(3, "depth: linear maps (MLP, SIREN), hidden linear maps (the others)")
-    kernelnet_omega_0: float = option(30.0, "SIREN, nSIREN: frequency factor")
-    learn_omega_0: bool = option(False, "SIREN, nSIREN: train omega_0 too")
-    bias_init: str = option("None", "SIREN, nSIREN: None (PyTorch's default), zero, uniform")
-    weight_norm: bool = option(False, "MLP, SIREN, nSIREN: weight normalization")
-    input_scale: float = option(25.6, "Gabor, MAGNet: scale of the initial frequencies")
-    init_spatial_value: float = option(1.0, "Gabor, MAGNet: centres start uniform in +- this")
-    steerable: bool = option(False, "2-D MAGNet: learn a rotation per filter")
     fourier_scale: float = option(5.0, "RandomFourier: sd of the frequencies, cycles per unit")
     fourier_features: int = option(0, "RandomFourier: number of frequencies; 0: the width")
     order: int = option(9, "SRF (N-Jet): highest order of Gaussian derivative")
@@ -111,9 +130,7 @@ class Settings:
 
     out: str = option("", "folder of the results; unset: outputs/ beside the programs")
     debug: bool = option(False, "do not log to W&B")
-    wandb_project: str = option("ckernel_fitting", "W&B project")
-    wandb_entity: str = option("", "W&B account or team")
-    wandb_dir: str = option("", "where W&B writes; unset: the folder of the results")
+    wandb: Wandb = field(default_factory=lambda: Wandb(project="ckernel_fitting"))
 
     @property
     def is_image(self) -> bool:
@@ -122,7 +139,7 @@ class Settings:
     @property
     def generator(self) -> str:
         """The generator's name, of `MODELS`."""
-        return self.model or MODEL_OF_ACTIVATION[self.kernelnet_activation_function]
+        return self.kernel.type or MODEL_OF_ACTIVATION[self.kernel.activ_function]
 
     @property
     def axes(self) -> int:
@@ -138,11 +155,44 @@ class Settings:
         return (low if self.min is None else self.min, high if self.max is None else self.max)
 
 
+S = TypeVar("S", bound=Settings)
+
+
+def paths(kind: type[Settings] = Settings) -> dict[str, str]:
+    """Where each setting stands in `kind`, by its published name."""
+    found = {}
+    for own in fields(kind):
+        if own.name == "kernel":
+            found |= {name: f"kernel.{part}" for name, part in OF_KERNEL.items()}
+        elif own.name == "wandb":
+            found |= {f"wandb_{part.name}": f"wandb.{part.name}" for part in fields(Wandb)}
+        else:
+            found[own.name] = own.name
+    return found
+
+
+def flat(settings: Settings) -> dict[str, Any]:
+    """All settings by their published names."""
+    return {name: attrgetter(path)(settings) for name, path in paths(type(settings)).items()}
+
+
+def changed(settings: S, **values: Any) -> S:
+    """A copy with other values by their published names."""
+    where, parts = paths(type(settings)), {}
+    for name, value in values.items():
+        group, _, own = where[name].rpartition(".")
+        parts.setdefault(group, {})[own] = value
+    groups = {
+        group: replace(getattr(settings, group), **own) for group, own in parts.items() if group
+    }
+    return replace(settings, **groups, **parts.get("", {}))
+
+
 def unused(settings: Settings, given: set[str]) -> str:
     """One line that names the given settings which this function or generator does not have."""
     of_function = [n for n, users in OF_FUNCTION.items() if settings.function not in users]
     of_model = [n for n, users in OF_MODEL.items() if settings.generator not in users]
-    activation = settings.kernelnet_activation_function
+    activation = settings.kernel.activ_function
     takes_it = settings.generator == "RandomFourier" and activation in MLP_ACTIVATIONS
     if MODEL_OF_ACTIVATION[activation] != settings.generator and not takes_it:
         of_model.append("kernelnet_activation_function")
@@ -157,45 +207,42 @@ def unused(settings: Settings, given: set[str]) -> str:
 def validate(settings: Settings) -> None:
     """Raise `UsageError` for settings that cannot be fitted."""
     s = settings
+    activation, activations = s.kernel.activ_function, tuple(MODEL_OF_ACTIVATION)
     check_choice("function", s.function, FUNCTIONS + IMAGES)
-    check_choice(
-        "kernelnet_activation_function", s.kernelnet_activation_function, tuple(MODEL_OF_ACTIVATION)
-    )
+    check_choice("kernelnet_activation_function", activation, activations)
     check_choice("model", s.generator, MODELS)
-    if s.generator in ("MLP", "RandomFourier") and s.kernelnet_activation_function:
-        given = s.kernelnet_activation_function
-        check_choice("kernelnet_activation_function", given, MLP_ACTIVATIONS)
-    check_choice("kernelnet_norm_type", s.kernelnet_norm_type or "None", NORMS[1:])
-    check_choice("bias_init", s.bias_init or "None", ("None", "zero", "uniform"))
+    if s.generator in ("MLP", "RandomFourier") and activation:
+        check_choice("kernelnet_activation_function", activation, MLP_ACTIVATIONS)
+    check_choice("kernelnet_norm_type", s.kernel.norm or "None", NORMS)
+    check_choice("bias_init", s.kernel.bias_init or "None", ("None", "zero", "uniform"))
     check_choice("optim", s.optim, OPTIMIZERS)
     check_choice("scheduler", s.scheduler or "none", SCHEDULERS)
     check_choice("device", s.device, ("auto", "cuda", "cpu"))
     if s.axes not in (1, 2) or (s.is_image and s.axes == 1):
         raise UsageError(f"dim={s.dim}: give {'2 for an image' if s.is_image else '1 or 2'}")
+    _check_numbers(flat(s), least_layers=2 if s.generator in ("MLP", "SIREN", "nSIREN") else 1)
     low, high = s.span
     if not low < high:
         raise UsageError(f"min={low:g} max={high:g}: an empty range; give a min below the max")
-    _check_least(s, 2, "no_samples")
-    _check_least(s, 1, "no_iterations", "kernelnet_no_hidden", "patience")
-    _check_least(s, 0, "padding", "order", "seed", "function_seed", "fourier_features")
-    _check_least(s, 2 if s.generator in ("MLP", "SIREN", "nSIREN") else 1, "no_layers")
-    for name in POSITIVE:
-        if getattr(s, name) <= 0:
-            raise UsageError(f"{name}={getattr(s, name):g}: give a number above 0")
     if s.init_sigma < 0:
         raise UsageError(f"init_sigma={s.init_sigma:g}: give a number of samples, or 0")
     if s.order > HIGHEST_ORDER:
         raise UsageError(f"order={s.order}: give a derivative order of at most {HIGHEST_ORDER}")
-    if s.steerable and s.generator == "MAGNet" and s.axes != 2:
+    if s.kernel.steerable and s.generator == "MAGNet" and s.axes != 2:
         raise UsageError("steerable=True: a rotation needs two axes; give dim=2 or steerable=False")
     decays(s)
 
 
-def _check_least(settings: Settings, least: int, *names: str) -> None:
-    for name in names:
-        value = getattr(settings, name)
-        if value is not None and value < least:
-            raise UsageError(f"{name}={value}: give a whole number of at least {least}")
+def _check_numbers(values: dict[str, Any], least_layers: int) -> None:
+    for name, value in values.items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise UsageError(f"{name}={value}: give a number")
+    for name, least in {**LEAST, "no_layers": least_layers}.items():
+        if values[name] is not None and values[name] < least:
+            raise UsageError(f"{name}={values[name]}: give a whole number of at least {least}")
+    for name in POSITIVE:
+        if values[name] <= 0:
+            raise UsageError(f"{name}={values[name]:g}: give a number above 0")
 
 
 def decays(settings: Settings) -> list[int]:

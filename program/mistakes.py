@@ -118,11 +118,12 @@ def _composition(error: Exception) -> str:
         return unknown_flag(_quoted(text))
     if isinstance(error.__cause__, ValidationError):
         override = text.removeprefix("Error merging override ").splitlines()[0]
-        return f"{override}: {_wrong_type(error.__cause__)}"
+        return f"{override}: {wrong_type(error.__cause__)}"
     return _one_line(text)
 
 
-def _wrong_type(error: ValidationError) -> str:
+def wrong_type(error: ValidationError) -> str:
+    """What to give in place of a value of the wrong type."""
     text = str(error).splitlines()[0]
     kind = re.search(r"could not be converted to (\w+)", text)
     names = {"Integer": "a whole number", "Float": "a number"}

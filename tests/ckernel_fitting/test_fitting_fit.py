@@ -24,15 +24,16 @@ def test_psnr_takes_the_range_as_peak():
 
 @pytest.mark.parametrize("model", MODELS)
 def test_200_iterations_reduce_the_error(model):
-    settings = Settings(function="Gabor", dim=2, no_samples=17, freq=4.0, model=model)
-    settings.no_iterations, settings.kernelnet_no_hidden = 200, 16
+    settings = Settings(function="Gabor", dim=2, no_samples=17, freq=4.0, no_iterations=200)
+    settings.kernel.type, settings.kernel.no_hidden = model, 16
     result = fit(build_target(settings), settings)
     assert result.mse < result.history[0] / 20
     assert len(result.history) == 200
 
 
 def test_best_weights_are_kept_and_measured():
-    settings = Settings(function="Sine", no_samples=64, model="SIREN", lr=0.1, no_iterations=120)
+    settings = Settings(function="Sine", no_samples=64, lr=0.1, no_iterations=120)
+    settings.kernel.type = "SIREN"
     target = build_target(settings)
     result = fit(target, settings)
     assert result.history[-1] > 1.01 * result.history.min()  # this lr does not settle

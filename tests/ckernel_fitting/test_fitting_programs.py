@@ -25,7 +25,7 @@ from ckernel_fitting.comparison import (
     target_settings,
     width_for,
 )
-from ckernel_fitting.settings import MODELS, Settings
+from ckernel_fitting.settings import MODELS, Settings, changed
 from ckernel_fitting.targets import build_target
 
 
@@ -135,7 +135,7 @@ def test_each_generator_is_judged_at_its_best():
         return Outcome(10 ** (-psnr / 10), psnr, between, 1.0, 9, np.zeros(1), np.zeros(1))
 
     def job(lr, seed):
-        return Job(0, Settings(model="SIREN", lr=lr, seed=seed), 1.0)
+        return Job(0, changed(Settings(), model="SIREN", lr=lr, seed=seed), 1.0)
 
     results = [(0.1, 1, 60, 5), (0.1, 0, 20, 9), (0.2, 0, 31, 8), (0.2, 1, 35, 7), (0.3, 0, 10, 20)]
     results += [(0.3, 1, 10, 10)]
@@ -154,5 +154,5 @@ def test_the_built_in_set_covers_the_grid():
     jobs = build_jobs(comparison, settings, [build_target(s) for s in settings])
     assert len(jobs) == 2 * 2 * (5 * 2 + 3)  # lrs, seeds, with and without a frequency
     assert len({(job.group, job.settings.seed) for job in jobs}) == len(jobs)
-    siren = {job.settings.kernelnet_omega_0 for job in jobs if job.settings.model == "SIREN"}
+    siren = {job.settings.kernel.omega_0 for job in jobs if job.settings.generator == "SIREN"}
     assert siren == {30.0, 240.0}

@@ -1,18 +1,23 @@
-"""The picture of a comparison: per target, how each generator converged and what it gave."""
+"""The table and the picture of a comparison: what each generator gave on each target."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ckernel_fitting.comparison import CURVE_POINTS, Best
+from ckernel_fitting.comparison import CURVE_POINTS, Best, Comparison, names_of
 from ckernel_fitting.plots import TARGET, clean, new_figure, show_image
-from ckernel_fitting.settings import MODELS, Settings
+from ckernel_fitting.settings import MODELS
 from ckernel_fitting.targets import Target
+from program.files import write, write_csv, write_figure
 
+COLUMNS = ("target", "generator", "MSE", "PSNR, dB", "between samples", "between, at best")
+COLUMNS += ("seconds", "parameters", "lr", "frequency ×")
 COLORS = dict(
     zip(
         MODELS,
@@ -22,8 +27,64 @@ COLORS = dict(
 CURVES, PANEL, ROW = 3.4, 1.62, 2.3  # inches: width of the curves, of a fit, height of a target
 
 
+def write_report(
+    stem: Path, targets: Sequence[Target], best: Sequence[Best], comparison: Comparison
+) -> str:
+    """Write table and picture beside each other under the name `stem`; returns the table."""
+    best = sorted(best, key=lambda entry: (entry.target, -entry.mean_sd("psnr")[0]))
+    rows = [row_of(entry, targets[entry.target]) for entry in best]
+    table = markdown(rows)
+    write_csv(stem.with_suffix(".csv"), rows)
+    write(stem.with_suffix(".md"), table)
+    models, iterations = names_of(comparison.models), comparison.no_iterations
+    figure = comparison_figure(targets, best, models, iterations)
+    write_figure(stem.with_suffix(".png"), figure, dpi=75)
+    return table
+
+
+def row_of(entry: Best, target: Target) -> dict[str, object]:
+    """A line of the table."""
+    row: dict[str, object] = {
+        "target": f"{target.name} {'x'.join(str(n) for n in target.values.shape[1:])}",
+        "generator": entry.model,
+        "parameters": entry.outcomes[0].parameters,
+        "lr": entry.lr,
+        "frequency_factor": entry.factor,
+        "seeds": len(entry.outcomes),
+    }
+    for name in ("mse", "psnr", "psnr_between", "seconds"):
+        row[name], row[f"{name}_sd"] = entry.mean_sd(name)
+    row["best_between"] = entry.between
+    return row
+
+
+def markdown(rows: Sequence[dict]) -> str:
+    """The table as Markdown, each target's best generator first."""
+    lines = ["| " + " | ".join(COLUMNS) + " |", "|" + " --- |" * len(COLUMNS)]
+    for row in rows:
+        cells = (
+            row["target"],
+            row["generator"],
+            f"{row['mse']:.1e} ± {row['mse_sd']:.0e}",
+            f"{row['psnr']:.1f} ± {row['psnr_sd']:.1f}",
+            known(row["psnr_between"], f"{row['psnr_between']:.1f} ± {row['psnr_between_sd']:.1f}"),
+            known(row["best_between"], f"{row['best_between']:.1f}"),
+            f"{row['seconds']:.1f} ± {row['seconds_sd']:.1f}",
+            f"{row['parameters']:,}",
+            f"{row['lr']:g}",
+            f"{row['frequency_factor']:g}",
+        )
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def known(number: float, text: str) -> str:
+    """The text for a number, nothing where there is no number."""
+    return "" if math.isnan(number) else text
+
+
 def comparison_figure(
-    targets: Sequence[Target], best: Sequence[Best], models: Sequence[str], settings: Settings
+    targets: Sequence[Target], best: Sequence[Best], models: Sequence[str], iterations: int
 ) -> Figure:
     """A row per target: convergence curves, the target, and the fit of each of `models`."""
     figure = new_figure(CURVES + PANEL * (1 + len(models)), ROW * len(targets) + 0.5)
@@ -35,7 +96,7 @@ def comparison_figure(
     )
     for index, target in enumerate(targets):
         entries = {entry.model: entry for entry in best if entry.target == index}
-        _draw_curves(axes[index, 0], entries, settings.no_iterations, target)
+        _draw_curves(axes[index, 0], entries, iterations, target)
         _draw_values(axes[index, 1], target.values.numpy(), target, TARGET, "target")
         for axis, model in zip(axes[index, 2:], models):
             entry = entries[model]
