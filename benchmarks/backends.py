@@ -1,6 +1,6 @@
 """Ways to compute the same network: ours, plain ones, and other people's.
 
-The plain ways replace `ckconv.functional.conv` while they are active, so that all else of a step,
+They take the place of the convolutions alone while they are active, so that all else of a step,
 kernel generation included, is the same for all.
 """
 
@@ -11,28 +11,24 @@ import importlib.util
 import math
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
-from unittest import mock
 
 import torch
 import torch.nn.functional as nnf
 from torch import Tensor, nn
 
-import ckconv.functional
+import ckconv.functional as F
 from benchmarks.workloads import Problem, kernel_sizes, multiplications
-from ckconv.functional import FactoredKernel, plan, spectral
-from ckconv.models.blocks import CausalConv1d, ResidualBlock
+from ckconv.models.blocks import CausalConv1d
 from ckconv.nn import CKConv
 from program import device as runtime
-
-_conv = ckconv.functional.conv
 
 # Multiply-adds that a direct convolution is given before it has to be asked for by --slow.
 DIRECT_LIMIT = {"cpu": 3e12, "cuda": 3e15}
 MEMORY_LIMIT = {"cpu": 4 << 30, "cuda": 64 << 30}  # bytes, for peers that need very much
-_AT_ONCE = {"cpu": 1 << 62, "cuda": 1 << 62}  # numbers in a chunk: more than there ever are
+_AT_ONCE = 1 << 62  # numbers in a chunk: more than there ever are
 
 
 @dataclass(frozen=True)
@@ -42,10 +38,8 @@ class Backend:
     Args:
         name: as it is asked for.
         label: as it is shown.
-        conv: stands in for `ckconv.functional.conv`; None: ours.
-        frames: False: one transform per sequence, uncut.
-        chunks: False: the kernel's whole spectrum at once.
-        last_step: False: in evaluation all steps are computed, also where only the last is read.
+        conv, frames, chunk: as `ckconv.functional.using` takes them. With a `conv`, all steps are
+            computed, also where only the last one is read.
         ordinary: convolutions are `torch.nn.Conv{1,2}d` of the same kernel size.
         is_direct: it slides kernels, at a cost that grows with their size.
         layout: of images, as `train.channels_last`; empty: as that flag says. The plain ways take
@@ -55,10 +49,9 @@ class Backend:
 
     name: str
     label: str
-    conv: Callable[..., Tensor] | None = None
-    frames: bool = True
-    chunks: bool = True
-    last_step: bool = False
+    conv: str | Callable[..., Tensor] | None = None
+    frames: int | None = None
+    chunk: int | None = None
     ordinary: bool = False
     is_direct: bool = False
     layout: str = ""
@@ -71,16 +64,7 @@ class Backend:
     @contextmanager
     def active(self) -> Iterator[None]:
         """Every network convolves in this way within the context."""
-        with ExitStack() as stack:
-            if self.conv is not None:
-                stack.enter_context(mock.patch.object(ckconv.functional, "conv", self.conv))
-            if not self.frames:
-                stack.enter_context(mock.patch.object(spectral, "plan_frames", _whole))
-            if not self.chunks:
-                stack.enter_context(mock.patch.object(spectral, "_CHUNK", _AT_ONCE))
-            if not self.last_step:
-                never = mock.patch.object(ResidualBlock, "can_skip_to_last_step", False)
-                stack.enter_context(never)
+        with F.using(self.conv, self.frames, self.chunk):
             yield
 
     def network(self, problem: Problem) -> nn.Module:
@@ -107,40 +91,22 @@ class Backend:
         return ""
 
 
-def _dense(x: Tensor, kernel: Tensor | FactoredKernel) -> Tensor:
-    return kernel.dense().to(x.dtype) if isinstance(kernel, FactoredKernel) else kernel
+def _plain_fft(x: Tensor, kernel: Tensor, bias: Tensor | None, **how: Any) -> Tensor:
+    with F.using(backend="fft"):
+        return F.conv(x, kernel, bias, **how)
 
 
-def _plain(backend: str) -> Callable[..., Tensor]:
-    """`conv` with the kernel written out and the backend given."""
-
-    def conv(x, kernel, bias=None, causal=False, _="auto", stride=1, padding="same", **_named):
-        return _conv(x, _dense(x, kernel), bias, causal, backend, stride, padding)
-
-    return conv
-
-
-def _forced_spectral(x, kernel, bias=None, causal=False, backend="auto", stride=1, padding="same"):
-    return _conv(x, kernel, bias, causal, "fft", stride, padding)
-
-
-def _peer_fft_conv(x, kernel, bias=None, causal=False, backend="auto", stride=1, padding="same"):
+def _peer_fft_conv(
+    x: Tensor, kernel: Tensor, bias: Tensor | None, causal: bool, stride: int, padding: str
+) -> Tensor:
     from fft_conv_pytorch import fft_conv
 
-    kernel = _dense(x, kernel)
     if padding == "same":
         sides = [(k - 1, 0) if causal else (k // 2, k - 1 - k // 2) for k in kernel.shape[2:]]
         x = nnf.pad(x, [side for axis in reversed(sides) for side in axis])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it indexes by lists, which PyTorch calls outdated
         return fft_conv(x, kernel, bias, stride=stride)
-
-
-def _whole(x_shape, kernel_shape, pad, functions, device) -> plan.Frames:
-    """One transform for the whole input, whatever its length."""
-    out = tuple(n + a + b - k + 1 for n, k, (a, b) in zip(x_shape[2:], kernel_shape[2:], pad))
-    lengths = plan.transform_lengths(x_shape[2:], kernel_shape[2:], pad)
-    return plan.Frames(lengths, tuple(before for before, _ in pad), out)
 
 
 def with_ordinary_convolutions(model: nn.Module) -> nn.Module:
@@ -181,9 +147,9 @@ def _expanded_bytes(problem: Problem, mode: str) -> float:
 BACKENDS = {
     backend.name: backend
     for backend in (
-        Backend("direct", "plain direct", _plain("direct"), is_direct=True, layout="False"),
-        Backend("last", "direct, channels-last", _plain("direct"), is_direct=True, layout="True"),
-        Backend("fft", "plain FFT", _plain("fft"), layout="False"),
+        Backend("direct", "plain direct", "direct", is_direct=True, layout="False"),
+        Backend("last", "direct, channels-last", "direct", is_direct=True, layout="True"),
+        Backend("fft", "plain FFT", _plain_fft, layout="False"),
         Backend(
             "fft-conv",
             "fft-conv-pytorch",
@@ -191,12 +157,12 @@ BACKENDS = {
             layout="False",
             package="fft_conv_pytorch",
         ),
-        Backend("conv", "nn.Conv", ordinary=True, is_direct=True, layout="False"),
-        Backend("uncut", "ours, uncut FFT", _forced_spectral, frames=False),
-        Backend("whole", "ours, spectrum at once", _forced_spectral, chunks=False),
-        Backend("spectral", "ours, FFT always", _forced_spectral),
-        Backend("all-steps", "ours, all steps"),
-        Backend("ours", "ours", last_step=True),
+        Backend("conv", "nn.Conv", "auto", ordinary=True, is_direct=True, layout="False"),
+        Backend("uncut", "ours, uncut FFT", "fft", frames=0),
+        Backend("whole", "ours, spectrum at once", "fft", chunk=_AT_ONCE),
+        Backend("spectral", "ours, FFT always", "fft"),
+        Backend("all-steps", "ours, all steps", "auto"),
+        Backend("ours", "ours"),
     )
 }
 COMPARED = ("direct", "fft", "fft-conv", "conv", "ours")

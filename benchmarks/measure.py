@@ -18,7 +18,7 @@ import torch
 
 from benchmarks.backends import BACKENDS, Backend
 from benchmarks.workloads import WORKLOADS, Problem, Workload, make_problem
-from ckconv.nn import kept_kernels
+from ckconv.nn import keep_kernels
 from program.device import autocast
 from training.evaluation import Totals
 from training.loop import train_step
@@ -75,9 +75,8 @@ class Runner:
         self.training = Training(self.model, problem.task, problem.cfg, steps_per_epoch=1)
         self.totals = Totals(problem.task)
         self.model.train(mode == "train")
-        self._step = {"train": self._train, "evaluate": self._evaluate_kept}.get(
-            mode, self._evaluate
-        )
+        keep_kernels(self.model, mode == "evaluate")
+        self._step = self._train if mode == "train" else self._evaluate
         self.result = Result()
 
     def step(self) -> None:
@@ -88,10 +87,6 @@ class Runner:
         problem = self.problem
         batch = problem.inputs, problem.target
         train_step(self.training, *batch, problem.task, problem.cfg, self.totals)
-
-    def _evaluate_kept(self) -> None:
-        with kept_kernels(self.model):
-            self._evaluate()
 
     @torch.no_grad()
     def _evaluate(self) -> None:

@@ -15,10 +15,11 @@ from ckconv.errors import check_choice
 from ckconv.functional.direct import direct_conv
 from ckconv.functional.fft import fft_conv
 from ckconv.functional.kernel import FactoredKernel
-from ckconv.functional.plan import CostModel, plan_frames
+from ckconv.functional.plan import CostModel, Frames, plan_frames
 from ckconv.functional.spectral import spectral_conv
+from ckconv.functional.ways import current, using
 
-__all__ = ["FactoredKernel", "choose_backend", "conv"]
+__all__ = ["FactoredKernel", "choose_backend", "conv", "current", "using"]
 
 BACKENDS = ("auto", "direct", "fft")
 
@@ -51,6 +52,10 @@ def conv(
         ValueError: for shapes that do not fit each other.
         UsageError: for an unknown backend or padding.
     """
+    backend = current().backend or backend
+    if callable(backend):
+        dense = kernel.dense().to(x.dtype) if isinstance(kernel, FactoredKernel) else kernel
+        return backend(x, dense, bias, causal=causal, stride=stride, padding=padding)
     check_choice("backend", backend, BACKENDS)
     check_choice("padding", padding, ("same", "valid"))
     _check_shapes(x, kernel, bias, padding)
@@ -71,13 +76,17 @@ def conv(
 def choose_backend(x: Tensor, kernel: Tensor | FactoredKernel, pad: list[tuple[int, int]]) -> str:
     """`direct` or `fft`, whichever is expected to take less time for these shapes and device."""
     functions = kernel.basis.shape[0] if isinstance(kernel, FactoredKernel) else 0
-    return _choice(tuple(x.shape), tuple(kernel.shape), tuple(pad), functions, x.device.type)
+    frames = plan_frames(x.shape, kernel.shape, pad, functions, x.device.type)
+    return _choice(
+        tuple(x.shape), tuple(kernel.shape), tuple(pad), functions, frames, x.device.type
+    )
 
 
 @lru_cache(maxsize=4096)
-def _choice(x_shape: tuple, kernel_shape: tuple, pad: tuple, functions: int, device: str) -> str:
+def _choice(
+    x_shape: tuple, kernel_shape: tuple, pad: tuple, functions: int, frames: Frames, device: str
+) -> str:
     cost = CostModel(device)
-    frames = plan_frames(x_shape, kernel_shape, pad, functions, device)
     direct = cost.direct(x_shape, kernel_shape, pad, functions)
     return "fft" if cost.spectral(x_shape, kernel_shape, frames, functions) < direct else "direct"
 

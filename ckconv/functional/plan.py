@@ -11,6 +11,8 @@ import torch.nn.functional as F
 from scipy.fft import next_fast_len
 from torch import Tensor
 
+from ckconv.functional.ways import current
+
 
 @dataclass(frozen=True)
 class Frames:
@@ -51,27 +53,43 @@ def plan_frames(
     functions: int,
     device: str,
 ) -> Frames:
-    """The cheapest way to convolve x (B, C, *size) with a kernel (O, C, *k)."""
-    return _plan(tuple(x_shape), tuple(kernel_shape), tuple(pad), functions, device)
+    """The cheapest way to convolve x (B, C, *size) with a kernel (O, C, *k).
+
+    Raises `ValueError` where `using(frames=...)` asks for frames that are shorter than the kernel.
+    """
+    frame = current().frames
+    return _plan(tuple(x_shape), tuple(kernel_shape), tuple(pad), functions, device, frame)
 
 
 @lru_cache(maxsize=4096)
-def _plan(x_shape: tuple, kernel_shape: tuple, pad: tuple, functions: int, device: str) -> Frames:
+def _plan(
+    x_shape: tuple, kernel_shape: tuple, pad: tuple, functions: int, device: str, frame: int | None
+) -> Frames:
     size, kernel_size = x_shape[2:], kernel_shape[2:]
     out = tuple(n + a + b - k + 1 for n, k, (a, b) in zip(size, kernel_size, pad))
     before = tuple(a for a, _ in pad)
     whole = Frames(transform_lengths(size, kernel_size, pad), before, out)
-    candidates = [whole]
-    if len(size) == 1:
-        k, length = kernel_size[0], 64
-        while length < whole.lengths[0]:
-            step = length - k + 1
-            if step >= length // 4:
-                count = math.ceil(out[0] / step)
-                candidates.append(Frames((length,), before, out, count, step))
-            length *= 2
+    if len(size) > 1 or frame == 0:
+        return whole
+    if frame is not None:
+        return _cut(whole, frame, kernel_size[0])
+    candidates, length = [whole], 64
+    while length < whole.lengths[0]:
+        if length - kernel_size[0] + 1 >= length // 4:
+            candidates.append(_cut(whole, length, kernel_size[0]))
+        length *= 2
     cost = CostModel(device)
     return min(candidates, key=lambda f: cost.spectral(x_shape, kernel_shape, f, functions))
+
+
+def _cut(whole: Frames, length: int, kernel_size: int) -> Frames:
+    """The same in frames of `length`."""
+    step = length - kernel_size + 1
+    if step < 1:
+        raise ValueError(
+            f"frames={length}: a kernel of {kernel_size} samples needs transforms at least as long"
+        )
+    return Frames((length,), whole.before, whole.out, math.ceil(whole.out[0] / step), step)
 
 
 def transform_lengths(

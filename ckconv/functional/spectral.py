@@ -18,6 +18,7 @@ from torch import Tensor
 
 from ckconv.functional.kernel import FactoredKernel
 from ckconv.functional.plan import Frames, plan_frames
+from ckconv.functional.ways import current
 
 # Numbers of the kernel's spectrum that exist at once. On a CPU they should stay in the cache
 # between being made and being used; on a GPU a chunk should fill the device.
@@ -89,7 +90,8 @@ def _swap(x: Tensor) -> Tensor:
 def _mix(x: Tensor, kernel: FactoredKernel, frames: Frames) -> Tensor:
     """Apply the kernel frequency by frequency: complex (F, B, C) -> (F, B, O)."""
     if kernel.spectra is None:
-        return _FactoredMix.apply(x, *_spectrum(kernel, frames))
+        chunk = current().chunk or _CHUNK.get(x.device.type, 1 << 24)
+        return _FactoredMix.apply(x, *_spectrum(kernel, frames), chunk)
     spectrum = kernel.spectra.get(frames.lengths, lambda: _write_out(*_spectrum(kernel, frames)))
     rows = torch.bmm(_as_rows(x), spectrum)  # (F, 2B, O)
     return torch.complex(*rows.chunk(2, dim=1))
@@ -129,22 +131,23 @@ class _FactoredMix(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, x: Tensor, basis: Tensor, weight: Tensor) -> Tensor:  # noqa: ANN001
+    def forward(ctx, x: Tensor, basis: Tensor, weight: Tensor, size: int) -> Tensor:  # noqa: ANN001
         ctx.save_for_backward(x, basis, weight)
+        ctx.chunk = size
         y = x.new_empty(*x.shape[:2], weight.shape[2])
-        for chunk in _chunks(x, weight):
+        for chunk in _chunks(x, weight, size):
             rows = torch.bmm(_as_rows(x[chunk]), _write_out(basis[chunk], weight))  # (f, 2B, O)
             torch.complex(*rows.chunk(2, dim=1), out=y[chunk])
         return y
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx, grad_y: Tensor) -> tuple[Tensor, Tensor, Tensor]:  # noqa: ANN001
+    def backward(ctx, grad_y: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:  # noqa: ANN001
         x, basis, weight = ctx.saved_tensors
         _, channels, out = weight.shape
         grad_x, grad_basis = torch.empty_like(x), torch.empty_like(basis)
         grad_weight = torch.zeros_like(weight).flatten(1)
-        for chunk in _chunks(x, weight):
+        for chunk in _chunks(x, weight, ctx.chunk):
             k = _write_out(basis[chunk], weight)  # (f, 2C, O)
             grad_rows = torch.cat((grad_y[chunk].real, grad_y[chunk].imag), dim=1)  # (f, 2B, O)
             rows = torch.bmm(grad_rows, k.transpose(1, 2))  # (f, 2B, 2C)
@@ -155,10 +158,10 @@ class _FactoredMix(torch.autograd.Function):
             grad_k = grad_k.view(-1, channels * out)  # (2f, C O)
             grad_weight.addmm_(basis[chunk].flatten(0, 1).T, grad_k)
             torch.mm(grad_k, weight.flatten(1).T, out=grad_basis[chunk].flatten(0, 1))
-        return grad_x, grad_basis, grad_weight.view_as(weight)
+        return grad_x, grad_basis, grad_weight.view_as(weight), None
 
 
-def _chunks(x: Tensor, weight: Tensor) -> list[slice]:
-    """Runs of frequencies whose part of the kernel's spectrum is of a good size."""
-    step = max(1, _CHUNK.get(x.device.type, 1 << 24) // (2 * weight[0].numel()))
+def _chunks(x: Tensor, weight: Tensor, size: int) -> list[slice]:
+    """Runs of frequencies whose part of the kernel's spectrum is of `size` numbers."""
+    step = max(1, size // (2 * weight[0].numel()))
     return [slice(start, start + step) for start in range(0, x.shape[0], step)]

@@ -4,7 +4,7 @@ from ckconv.nn import ck
 from ckconv.nn.conv import CKConv, FlexConv
 from ckconv.nn.mask import GaussianMask
 from ckconv.nn.njet import NJet
-from ckconv.nn.together import kept_kernels, recorded_kernels, sample_together
+from ckconv.nn.together import keep_kernels, kept_kernels, recorded_kernels, sample_together
 
 __all__ = [
     "CKConv",
@@ -12,6 +12,7 @@ __all__ = [
     "GaussianMask",
     "NJet",
     "ck",
+    "keep_kernels",
     "kept_kernels",
     "recorded_kernels",
     "sample_together",

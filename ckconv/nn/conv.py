@@ -22,6 +22,7 @@ from ckconv.functional import FactoredKernel
 from ckconv.nn import ck
 from ckconv.nn.kernels import KernelInUse
 from ckconv.nn.mask import GaussianMask
+from ckconv.nn.sections import section
 
 BACKENDS = {"auto": "auto", "true": "fft", "false": "direct"}
 _FIRST_INPUT = Lock()  # of several threads, one fixes a layer's size
@@ -89,27 +90,31 @@ class CKConv(nn.Module):
             )
         if self.kernel_size is None:
             self._fix_size(self._size_from_input(x.shape[2:]))
-        return F.conv(
-            x,
-            self.in_use.take(self),
-            self.bias,
-            causal=self.dim == 1,
-            backend=self.backend,
-            stride=self.stride,
-            padding=self.padding,
-        )
+        with section("convolution", self):
+            return F.conv(
+                x,
+                self.in_use.take(self),
+                self.bias,
+                causal=self.dim == 1,
+                backend=self.backend,
+                stride=self.stride,
+                padding=self.padding,
+            )
 
     def last_step(self, x: Tensor) -> Tensor:
         """The last step alone of what `forward` gives in 1-D: (B, C, L) -> (B, O, 1)."""
+        if F.current().backend is not None:
+            return self(x)[..., -1:]
         if self.kernel_size is None:
             self._fix_size(self._size_from_input(x.shape[2:]))
-        kernel = self.in_use.take(self)
-        k = min(kernel.size[0], x.shape[2])
-        with torch.autocast(x.device.type, enabled=False):
-            recent = x[..., -k:].to(kernel.basis.dtype)
-            mixed = recent @ kernel.basis[:, -k:].T  # (B, C, H)
-            y = mixed.flatten(1) @ kernel.weight.flatten(1).T  # (B, O)
-            y = y if self.bias is None else y + self.bias
+        with section("convolution", self):
+            kernel = self.in_use.take(self)
+            k = min(kernel.size[0], x.shape[2])
+            with torch.autocast(x.device.type, enabled=False):
+                recent = x[..., -k:].to(kernel.basis.dtype)
+                mixed = recent @ kernel.basis[:, -k:].T  # (B, C, H)
+                y = mixed.flatten(1) @ kernel.weight.flatten(1).T  # (B, O)
+                y = y if self.bias is None else y + self.bias
         return y[..., None].to(x.dtype)
 
     # ----- the kernel ---------------------------------------------------------------------------
@@ -127,6 +132,10 @@ class CKConv(nn.Module):
 
     def sample_kernel(self) -> FactoredKernel:
         """Sample the kernel from the generator, in the parameters' dtype."""
+        with section("generation", self):
+            return self._sample()
+
+    def _sample(self) -> FactoredKernel:
         axes = self.axes(self.crop())
         with torch.autocast(axes[0].device.type, enabled=False):
             positions = torch.stack(torch.meshgrid(*axes, indexing="ij"))  # (dim, *size)
@@ -134,7 +143,8 @@ class CKConv(nn.Module):
 
     def prepare(self, hidden: Tensor, axes: Sequence[Tensor]) -> None:
         """Give the next forward pass the generator's hidden functions (H, N) on `axes`' grid."""
-        with torch.autocast(hidden.device.type, enabled=False):
+        device = hidden.device.type
+        with section("generation", self), torch.autocast(device, enabled=False):
             self.in_use.prepared = self._factor(hidden, axes)
 
     def _factor(self, hidden: Tensor, axes: Sequence[Tensor]) -> FactoredKernel:
@@ -151,12 +161,17 @@ class CKConv(nn.Module):
         """What the generator's values are multiplied by."""
         if self.mask is None:
             return self.sampling_rate_norm
-        return self.mask(axes) * self.sampling_rate_norm
+        with section("masking", self):
+            weighting = self.mask(axes)
+        return weighting * self.sampling_rate_norm
 
     def crop(self) -> tuple[tuple[int, int], ...]:
         """Per axis the range (start, stop) of samples of the full kernel that are used."""
         size = self._known_kernel_size()
-        return tuple((0, n) for n in size) if self.mask is None else self.mask.crop(size)
+        if self.mask is None:
+            return tuple((0, n) for n in size)
+        with section("masking", self):
+            return self.mask.crop(size)
 
     def cropped_size(self) -> tuple[int, ...]:
         """The kernel's size per axis after cropping."""

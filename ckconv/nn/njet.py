@@ -10,6 +10,7 @@ from torch import Tensor, nn
 import ckconv.functional as F
 from ckconv.errors import UsageError
 from ckconv.nn.kernels import KernelInUse
+from ckconv.nn.sections import section
 
 
 def gaussian_derivatives(x: Tensor, sigma: Tensor, order: int) -> Tensor:
@@ -115,10 +116,11 @@ class NJet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Convolve x (B, in_channels, H, W); the output has the same size."""
-        with torch.autocast(x.device.type, enabled=False):
-            kernel = self.sample_kernel()
-        self.in_use.last = kernel
-        return F.conv(x, kernel.to(x.dtype))
+        with section("convolution", self):
+            with section("generation", self), torch.autocast(x.device.type, enabled=False):
+                kernel = self.sample_kernel()
+            self.in_use.last = kernel
+            return F.conv(x, kernel.to(x.dtype))
 
     def extra_repr(self) -> str:
         return f"{self.in_channels}, {self.out_channels}, order={self.order}"

@@ -19,6 +19,7 @@ from ckconv.nn.ck import MFN, SIREN, Generator
 from ckconv.nn.conv import CKConv
 from ckconv.nn.mask import crop_ranges
 from ckconv.nn.njet import NJet
+from ckconv.nn.sections import section
 
 
 class _Hidden(nn.Module):
@@ -39,8 +40,13 @@ def sample_together(layers: Sequence[CKConv]) -> None:
     Layers whose kernel's size is not known yet, and generators that are unlike all others, are
     left to sample their own. The kernels are the same as those the layers would sample.
     """
-    layers = [layer for layer in layers if layer.kernel_size is not None]
-    crops = _read_crops(layers)
+    with section("generation"):
+        _sample([layer for layer in layers if layer.kernel_size is not None])
+
+
+def _sample(layers: Sequence[CKConv]) -> None:
+    with section("masking"):
+        crops = _read_crops(layers)
     groups: dict[tuple, list[CKConv]] = defaultdict(list)
     for layer in layers:
         if isinstance(layer.generator, MFN | SIREN):
@@ -121,6 +127,13 @@ def kept_kernels(model: nn.Module) -> Iterator[None]:
     finally:
         for layer in held:
             layer.in_use.release(forget=not layer.cache)
+
+
+def keep_kernels(model: nn.Module, keep: bool) -> None:
+    """Set what `conv.cache` says: whether kernels are kept from `eval()` to `train()`."""
+    for module in model.modules():
+        if isinstance(module, CKConv):
+            module.cache = keep
 
 
 @contextmanager

@@ -15,8 +15,7 @@ from benchmarks import backends, epoch, measure, report, run, scaling, workloads
 from benchmarks.backends import BACKENDS, COMPARED
 from benchmarks.measure import Runner, Settings, compare, times_ours
 from benchmarks.workloads import WORKLOADS, Problem, Workload, multiplications
-from ckconv.functional import spectral
-from ckconv.models.blocks import ResidualBlock
+from ckconv.functional.ways import Ways
 
 TINY = ("net.no_hidden=4", "net.no_blocks=1", "kernel.no_hidden=8", "mask.init_value=0.5")
 IMAGES = Workload("tiny-images", 3, TINY)
@@ -104,6 +103,18 @@ def test_uncut_transforms_are_of_the_whole_sequence():
     assert lengths["uncut"] >= 4000 > lengths["spectral"]
 
 
+def test_only_ours_spares_the_steps_that_nobody_reads():
+    problem = problem_of(SEQUENCES)
+    lengths = {}
+    for name in ("ours", "all-steps", "direct"):
+        runner = Runner(problem, BACKENDS[name], "uncached")
+        last = runner.model.blocks[-1].conv2
+        with mock.patch.object(last, "forward", side_effect=last.forward) as calls:
+            runner.step()
+        lengths[name] = calls.call_count
+    assert lengths == {"ours": 0, "all-steps": 1, "direct": 1}
+
+
 def test_an_ordinary_network_has_the_same_kernel_sizes():
     for workload in (IMAGES, SEQUENCES):
         problem = problem_of(workload)
@@ -115,8 +126,8 @@ def test_an_ordinary_network_has_the_same_kernel_sizes():
 
 
 def test_everything_is_as_before_after_a_backend():
-    def state() -> tuple:
-        return ckconv.functional.conv, spectral.plan_frames, ResidualBlock.can_skip_to_last_step
+    def state() -> Ways:
+        return ckconv.functional.current()
 
     before = state()
     for backend in INSTALLED:

@@ -9,7 +9,7 @@ import torch
 
 import ckconv.functional as F
 from ckconv import ConvConfig, KernelConfig, MaskConfig
-from ckconv.functional.plan import Frames, plan_frames
+from ckconv.functional.plan import plan_frames
 from ckconv.nn import CKConv, FlexConv
 
 GENERATORS = {
@@ -130,15 +130,10 @@ def test_long_sequences_in_frames_are_causal(dtype):
 
 
 @pytest.mark.parametrize(("frame", "step"), [(64, 26), (64, 2), (128, 90)])
-def test_frames_of_any_length_are_causal(frame, step, monkeypatch):
-    kernel_length = frame - step + 1
-
-    def plan(*_):
-        return Frames((frame,), (kernel_length - 1,), (200,), -(-200 // step), step)
-
-    monkeypatch.setattr(F.spectral, "plan_frames", plan)
-    horizon = str(kernel_length)
-    assert_causal(make_layer("SIREN", horizon, BACKENDS["fft"]), 200, torch.float64)
+def test_frames_of_any_length_are_causal(frame, step):
+    horizon = str(frame - step + 1)
+    with F.using(frames=frame):
+        assert_causal(make_layer("SIREN", horizon, BACKENDS["fft"]), 200, torch.float64)
 
 
 @pytest.mark.parametrize("ratio", [0.5, 0.25, 2])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ import ckconv.functional as F
 from ckconv.errors import UsageError
 from ckconv.functional.plan import Frames, plan_frames
 from ckconv.functional.spectral import _FactoredMix, _RealFFT
+from ckconv.functional.ways import Ways
 
 SIZES_1D = [(1, 1), (7, 3), (7, 7), (8, 15), (33, 5), (100, 100), (50, 199), (300, 17), (513, 40)]
 SIZES_2D = [
@@ -86,7 +88,7 @@ def test_hand_made_gradient_passes_gradcheck():
     x = torch.randn(5, 2, 3, dtype=torch.complex128, requires_grad=True)
     basis = torch.randn(5, 2, 4, dtype=torch.float64, requires_grad=True)
     weight = torch.randn(4, 3, 2, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(_FactoredMix.apply, (x, basis, weight))
+    assert torch.autograd.gradcheck(_FactoredMix.apply, (x, basis, weight, 20))
 
 
 @pytest.mark.parametrize("size", [(6,), (7,), (1,), (4, 6), (5, 3)])
@@ -95,12 +97,12 @@ def test_real_transform_passes_gradcheck(size):
     assert torch.autograd.gradcheck(lambda t: _RealFFT.apply(t, len(size)), x)
 
 
-def test_chunks_of_frequencies_change_nothing(monkeypatch):
+def test_chunks_of_frequencies_change_nothing():
     torch.manual_seed(0)
     kernel, x = factored(5, 3, (40,)), torch.randn(2, 3, 64, dtype=torch.float64)
     whole = F.conv(x, kernel, None, True, "fft")
-    monkeypatch.setitem(F.spectral._CHUNK, "cpu", 100)
-    assert torch.allclose(F.conv(x, kernel, None, True, "fft"), whole, rtol=0, atol=1e-12)
+    with F.using(chunk=100):
+        assert torch.allclose(F.conv(x, kernel, None, True, "fft"), whole, rtol=0, atol=1e-12)
 
 
 def test_long_sequences_with_short_kernels_are_cut_into_frames():
@@ -109,15 +111,45 @@ def test_long_sequences_with_short_kernels_are_cut_into_frames():
 
 
 @pytest.mark.parametrize(("length", "step"), [(64, 25), (64, 1), (128, 89)])
-def test_frames_of_any_length_give_the_same(length, step, monkeypatch):
+def test_frames_of_any_length_give_the_same(length, step):
     torch.manual_seed(0)
     k = length - step + 1
     kernel, x = factored(2, 3, (k,)), torch.randn(2, 3, 100, dtype=torch.float64)
     bias = torch.zeros(2, dtype=torch.float64)
     frames = Frames((length,), (k - 1,), (100,), -(-100 // step), step)
-    monkeypatch.setattr(F.spectral, "plan_frames", lambda *args: frames)
     expected = reference(x, kernel.dense(), bias, causal=True)
-    assert error(F.conv(x, kernel, bias, True, "fft"), expected) < 1e-12
+    with F.using(frames=length):
+        assert plan_frames(x.shape, kernel.shape, [(k - 1, 0)], 5, "cpu") == frames
+        assert error(F.conv(x, kernel, bias, True, "fft"), expected) < 1e-12
+
+
+def test_what_is_used_holds_for_the_block_and_the_thread_alone():
+    torch.manual_seed(0)
+    x, kernel = torch.randn(2, 3, 40), torch.randn(2, 3, 9)
+    asked = []
+
+    def own(x, kernel, bias, **how):
+        asked.append(how)
+        with F.using(backend="direct"):
+            return F.conv(x, kernel, bias, **how)
+
+    with F.using(frames=16, chunk=7), pytest.raises(KeyError), F.using(backend=own):
+        assert (F.current().backend, F.current().frames, F.current().chunk) == (own, 16, 7)
+        y = F.conv(x, kernel, causal=True, backend="fft")
+        with ThreadPoolExecutor(1) as pool:
+            assert pool.submit(F.current).result() == Ways()
+        raise KeyError
+    assert F.current() == Ways()
+    assert asked == [{"causal": True, "stride": 1, "padding": "same"}]
+    assert torch.equal(y, F.conv(x, kernel, causal=True, backend="direct"))
+
+
+def test_what_cannot_be_used_is_said():
+    x, kernel = torch.randn(1, 3, 400), factored(2, 3, (40,))
+    with F.using(backend="slow"), pytest.raises(UsageError, match="backend=slow.*direct"):
+        F.conv(x, kernel)
+    with F.using(frames=32), pytest.raises(ValueError, match="frames=32: a kernel of 40"):
+        F.conv(x, kernel, causal=True, backend="fft")
 
 
 @pytest.mark.parametrize("backend", ["direct", "fft"])

@@ -26,15 +26,11 @@ from torch.autograd import DeviceType
 from torch.autograd.profiler_util import FunctionEvent
 from torch.profiler import ProfilerActivity, profile, record_function
 
-from ckconv.models import blocks
-from ckconv.nn import CKConv, NJet, together
+from ckconv.nn.sections import MARK, SECTIONS, label, named_sections
 from program.files import complete
 
-SECTIONS = ("generation", "masking", "convolution")
 REST = "the rest"
 STEP = "step"
-MARK = "layer"  # ranges are called `layer/<section>/<layer>`
-TOGETHER = "(all layers at once)"
 BACKWARD = "autograd::engine::evaluate_function: "
 PYTHON = "(between operations)"
 
@@ -125,44 +121,32 @@ def _wait(device: torch.device) -> None:
 @contextmanager
 def marked(model: nn.Module) -> Iterator[None]:
     """Within the context, the layers' work is recorded as ranges."""
-    generation, masking, convolution = SECTIONS
     with ExitStack() as stack:
-
-        def record(owner: Any, method: str, section: str, layer: str) -> None:
-            stack.enter_context(_recorded(owner, method, f"{MARK}/{section}/{layer}"))
-
-        record(blocks, "sample_together", generation, TOGETHER)
-        record(together, "_read_crops", masking, TOGETHER)
+        stack.enter_context(named_sections(model))
         for name, layer in model.named_modules():
-            if isinstance(layer, CKConv | NJet | nn.Conv1d | nn.Conv2d):
-                record(layer, "forward", convolution, name)
-            if isinstance(layer, CKConv):
-                record(layer, "last_step", convolution, name)
-                record(layer, "sample_kernel", generation, name)
-                record(layer, "prepare", generation, name)
-                record(layer, "crop", masking, name)
-            if isinstance(layer, CKConv) and layer.mask is not None:
-                record(layer.mask, "forward", masking, name)
+            if isinstance(layer, nn.Conv1d | nn.Conv2d):
+                stack.enter_context(_recorded(layer, label("convolution", name)))
         yield
 
 
 @contextmanager
-def _recorded(owner: Any, function: str, label: str) -> Iterator[None]:
-    """Record calls of one object's or module's function as ranges."""
-    original, is_own = getattr(owner, function), function in vars(owner)
+def _recorded(layer: nn.Module, text: str) -> Iterator[None]:
+    """Record the calls of an ordinary layer as ranges."""
+    ranges: list[record_function] = []
 
-    def recorded(*args: Any, **named: Any) -> Any:
-        with record_function(label):
-            return original(*args, **named)
+    def begin(*_: Any) -> None:
+        ranges.append(record_function(text).__enter__())
 
-    setattr(owner, function, recorded)
+    def end(*_: Any) -> None:
+        ranges.pop().__exit__(None, None, None)
+
+    first = layer.register_forward_pre_hook(begin)
+    last = layer.register_forward_hook(end, always_call=True)
     try:
         yield
     finally:
-        if is_own:
-            setattr(owner, function, original)
-        else:
-            delattr(owner, function)
+        first.remove()
+        last.remove()
 
 
 # ----- events -------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ckconv.errors import UsageError, check_choice
-from ckconv.nn import kept_kernels
+from ckconv.nn import keep_kernels
 from datasets.task import Loader, Task
 from program.device import autocast
 from training.evaluation import Totals
@@ -95,12 +95,13 @@ def make_step(
     @torch.no_grad()
     def evaluate() -> None:
         inputs, target = next(batches)
-        with kept_kernels(model), autocast(inputs.device, cfg.train.precision):
+        with autocast(inputs.device, cfg.train.precision):
             output = model(inputs)
         totals.add(output, target, task_loss(task, output, target))
 
     is_training = cfg.profile.mode == "train"
     model.train(is_training)
+    keep_kernels(model, not is_training)  # from step to step, as through an evaluation
     return (train if is_training else evaluate), training
 
 
