@@ -64,7 +64,7 @@ def run(settings: Settings, given: set[str]) -> None:
         progress.bar.close()
         picture = write_results(settings, target, result, folder)
         wandb.summarize({"mse": result.mse, "psnr": result.psnr, "best_step": result.best_step})
-        wandb.image("fit", picture)
+        wandb.image(picture, name="fit")
         finished = True
     finally:
         wandb.finish(failed=not finished)

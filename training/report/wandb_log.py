@@ -40,12 +40,12 @@ class WandbLog:
         if self.run:
             self.run.summary.update(values)
 
-    def image(self, path: Path) -> None:
-        """Log a picture file, if there is one, under its name."""
+    def image(self, path: Path, name: str = "") -> None:
+        """Log a picture file, if there is one, under this name or its own."""
         if self.run and path.exists():
             import wandb
 
-            self.run.log({path.stem: wandb.Image(str(path))})
+            self.run.log({name or path.stem: wandb.Image(str(path))})
 
     def finish(self, failed: bool = False) -> None:
         if self.run:
