@@ -248,6 +248,7 @@ class CKConv(nn.Module):
             state_dict = {**state_dict, prefix + "extent": self.extent}
         super()._load_from_state_dict(state_dict, prefix, *args)
         self.in_use.clear()
+        self.in_use.size(self.extent)  # read now: compiled code takes it as it was read last
 
     def _replicate_for_data_parallel(self) -> CKConv:
         replica = super()._replicate_for_data_parallel()

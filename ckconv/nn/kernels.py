@@ -68,18 +68,23 @@ class KernelInUse:
                 self.forget()
 
     def forget(self) -> None:
-        """Drop the kept kernel."""
-        self._kept = None
+        """Drop what is meant for later passes: the kernels that are kept or prepared."""
+        self.prepared = self._kept = None
 
     def clear(self) -> None:
         """Drop every kernel: the layer has become another one."""
-        self.last = self.prepared = self._kept = None
+        self.forget()
+        self.last = None
 
     def size(self, extent: Tensor) -> tuple[int, ...] | None:
         """What a layer's `extent` says, None for zeros; read from the device once per change."""
         known = self._size
         if known is not None and (torch.compiler.is_compiling() or _is_as_known(extent, known)):
             return known[2]
+        return self._read(extent)
+
+    @torch.compiler.disable
+    def _read(self, extent: Tensor) -> tuple[int, ...] | None:
         version = _version(extent)
         size = tuple(extent.tolist())
         if not all(size):

@@ -208,6 +208,26 @@ def test_what_takes_no_part_is_not_recorded():
     assert list(kernels) == [model[0]] and model[1].conv_kernel is earlier
 
 
+@pytest.mark.slow
+def test_compiled_layers_are_recorded_and_resized_too():
+    plain = network()
+    plain(torch.randn(1, 2, 12, 12))
+    model, x = copy.deepcopy(plain), torch.randn(1, 2, 12, 12)
+    compiled = torch.compile(model, backend="eager")
+    for _ in range(2):
+        found = []
+        for net, forward in ((plain, plain), (model, compiled)):
+            with recorded_kernels(net) as kernels:
+                output = forward(x)
+            loss = output.square().sum() + penalties.kernel_norm(net, kernels)
+            found.append((output, gradients(net, loss)))
+        assert torch.allclose(found[0][0], found[1][0], atol=1e-6)
+        for name, grad in found[0][1].items():
+            torch.testing.assert_close(found[1][1][name], grad)
+        for net in (plain, model):
+            net[0].set_resolution(2)
+
+
 # ----- the mask of a new layer --------------------------------------------------------------------
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 
@@ -41,6 +43,19 @@ def test_the_same_kernels_and_gradients(kind, dim):
         for a, b in zip(alone, together):
             assert a.shape == b.shape
             assert (a - b).norm() <= 1e-10 * a.norm() + 1e-12
+
+
+def test_kernels_that_were_not_used_are_dropped_with_the_mode():
+    """As where a training step fails half way: what comes next has other weights."""
+    layers = [CKConv(1, 1, 2, conv=ConvConfig(horizon="5")) for _ in range(2)]
+    sample_together(layers)
+    layer, x = layers[0], torch.randn(1, 1, 8, 8)
+    layer.generator.output.weight.data.mul_(2)
+    with torch.no_grad():
+        assert not torch.equal(copy.deepcopy(layer)(x), layer(x))
+        sample_together(layers)
+        layer.generator.output.weight.data.mul_(2)
+        assert torch.equal(copy.deepcopy(layer)(x), layer.eval()(x))
 
 
 def test_kernels_are_kept_within_the_block_only():
