@@ -1,87 +1,100 @@
 """The types of every flag. `config.yaml` holds their defaults and says what each is for.
 
-The library's and the networks' own dataclasses are used as they are; a typo or a wrong type
-stops when the command line is composed, with the flag's name.
+What a layer or a network reads is declared in `ckconv.config`, what a program reads here; a typo
+or a wrong type stops when the command line is composed, with the flag's name. Beside its type a
+number has its range and a word its choices, which `ckconv.fields.check` looks at; the names of
+optimizers, networks and so on are the keys of their tables.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ckconv.config import ConvConfig, KernelConfig, MaskConfig, NetConfig
+from ckconv.config import ConvConfig, KernelConfig, MaskConfig, NetConfig, RegularizeConfig
+from ckconv.fields import choice, number
+
+SAMPLING_RATES = (1, 2, 4, 8)  # every n-th sample is kept
+MANY = 1_000_000_000
+PIXELS = 100_000  # per axis
 
 
 @dataclass
 class DatasetParams:
     root: str = ""
-    val_fraction: float = 0.1
+    val_fraction: float = number(0.1, at_least=0, below=1)
     in_ram: bool = False
     from_cache: bool = False
     permuted: bool = False
     noise_padded: bool = False
-    memory_size: int = 10
-    seq_length: int = 100
+    memory_size: int = number(10, at_least=1, at_most=1_000_000)
+    seq_length: int = number(100, at_least=1, at_most=1_000_000)
     mfcc: bool = False
-    drop_rate: int = 0
-    sr_train: int = 1
-    sr_test: int = 1
-    workers: int = 2
+    drop_rate: int = number(0, at_least=0, at_most=99)
+    sr_train: int = choice(1, SAMPLING_RATES)
+    sr_test: int = choice(1, SAMPLING_RATES)
+    workers: int = number(2, at_least=0, at_most=1000)
+
+
+@dataclass
+class Kernel(KernelConfig):
+    regularize: bool = False
+    regularize_params: RegularizeConfig = field(default_factory=RegularizeConfig)
 
 
 @dataclass
 class CrossRes:
-    source_res: int = 0
-    target_res: int = 0
-    finetune_epochs: int = 100
+    source_res: int = number(0, at_least=0, at_most=PIXELS)
+    target_res: int = number(0, at_least=0, at_most=PIXELS)
+    finetune_epochs: int = number(100, at_least=0, at_most=MANY)
     resize: str = ""
-    interpolation: str = "bilinear"
+    interpolation: str = choice("bilinear", ("bilinear", "nearest"))
     resize_blur: bool = False
-    resize_blur_sigma: float = 1.0
+    resize_blur_sigma: float = number(1.0, over=0, at_most=1000)
     blur: bool = False
 
 
 @dataclass
 class OptimizerParams:
-    momentum: float = 0.9
+    momentum: float = number(0.9, at_least=0, below=1)
     nesterov: bool = False
 
 
 @dataclass
 class SchedulerParams:
-    decay_steps: list[int] = field(default_factory=list)
-    decay_factor: float = 5.0
-    patience: int = 20
-    warmup_epochs: int = -1
+    decay_steps: list[int] = number([], at_least=0, at_most=MANY)
+    decay_factor: float = number(5.0, over=0)
+    patience: int = number(20, at_least=0, at_most=MANY)
+    warmup_epochs: int = number(-1, at_least=-1, at_most=MANY)
 
 
 @dataclass
 class Train:
     do: bool = True
-    epochs: int = 25
-    batch_size: int = 64
-    lr: float = 0.01
+    epochs: int = number(25, at_least=0, at_most=MANY)
+    batch_size: int = number(64, at_least=1, at_most=MANY)
+    lr: float = number(0.01, over=0)
     augment: str | None = None
     optimizer: str = "Adam"
     optimizer_params: OptimizerParams = field(default_factory=OptimizerParams)
-    omega_0_lr_factor: float = 1.0
-    mask_params_lr_factor: float = 1.0
-    weight_decay: float = 0.0
-    mask_l2_norm: float = 0.0
-    magnitude_reg: float = 0.0
-    grad_clip: float = 0.0
+    omega_0_lr_factor: float = number(1.0, at_least=0)
+    mask_params_lr_factor: float = number(1.0, at_least=0)
+    weight_decay: float = number(0.0, at_least=0)
+    mask_l2_norm: float = number(0.0, at_least=0)
+    magnitude_reg: float = number(0.0, at_least=0)
+    grad_clip: float = number(0.0, at_least=0)
     scheduler: str = "cosine"
     scheduler_params: SchedulerParams = field(default_factory=SchedulerParams)
     report_top5_acc: bool = False
-    precision: str = "fp32"
+    precision: str = choice("fp32", ("fp32", "bf16"))
     tf32: bool = False
-    channels_last: str = "auto"
+    channels_last: str = choice("auto", ("auto", "True", "False"))
     compile: bool = False
-    max_batches: int = 0
-    accumulate: int = 1
-    ema: float = 0.0
+    max_batches: int = number(0, at_least=0, at_most=MANY)
+    accumulate: int = number(1, at_least=1, at_most=MANY)
+    ema: float = number(0.0, at_least=0, below=1)
     sync_batchnorm: bool = False
-    early_stop: int = 0
-    select_on: str = "validation"
+    early_stop: int = number(0, at_least=0, at_most=MANY)
+    select_on: str = choice("validation", ("validation", "test"))
     resume: str = ""
 
 
@@ -110,12 +123,12 @@ class Wandb:
 
 @dataclass
 class Profile:
-    n_batches: int = 30
+    n_batches: int = number(30, at_least=1, at_most=MANY)
     directory: str = ""
-    data_mode: str = "fake"
-    data_shape: list[int] = field(default_factory=list)
-    mode: str = "train"
-    warmup: int = 3
+    data_mode: str = choice("fake", ("fake", "dataset"))
+    data_shape: list[int] = number([], at_least=1, at_most=MANY)
+    mode: str = choice("train", ("train", "evaluate"))
+    warmup: int = number(3, at_least=0, at_most=MANY)
 
 
 @dataclass
@@ -125,7 +138,7 @@ class Config:
     dataset: str = "Digits"
     dataset_params: DatasetParams = field(default_factory=DatasetParams)
     net: NetConfig = field(default_factory=NetConfig)
-    kernel: KernelConfig = field(default_factory=KernelConfig)
+    kernel: Kernel = field(default_factory=Kernel)
     conv: ConvConfig = field(default_factory=ConvConfig)
     mask: MaskConfig = field(default_factory=MaskConfig)
     cross_res: CrossRes = field(default_factory=CrossRes)
@@ -137,12 +150,12 @@ class Config:
     pretrained_wandb: bool = False
     pretrained_wandb_params: PretrainedWandbParams = field(default_factory=PretrainedWandbParams)
     wandb: Wandb = field(default_factory=Wandb)
-    device: str = "auto"
+    device: str = choice("auto", ("auto", "cuda", "cpu"))
     debug: bool = False
-    seed: int = 0
+    seed: int = number(0, at_least=-1, at_most=2**32 - 1)
     deterministic: bool = False
-    summary: list[int] = field(default_factory=lambda: [0])
-    summary_depth: int = 5
+    summary: list[int] = number([0], at_least=0, at_most=MANY)
+    summary_depth: int = number(5, at_least=1, at_most=MANY)
     profile: Profile = field(default_factory=Profile)
     comment: str = ""
     time: bool = False

@@ -1,79 +1,102 @@
 """Settings of a continuous-kernel convolution and of a network, as plain dataclasses.
 
 The fields are the command-line flags `kernel.*`, `conv.*`, `mask.*` and `net.*`, by the same names;
-the library, the command line's schema and the networks all use these definitions.
+the library, the command line's schema and the networks all use these definitions. A config that
+Hydra composed has the fields of these classes but not their methods: check it by the class, as
+`KernelConfig.check(cfg.kernel)`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from ckconv import fields
 from ckconv.errors import UsageError, check_choice
+from ckconv.fields import choice, number
 
-KERNEL_TYPES = ("MLP", "SIREN", "nSIREN", "Fourier", "Gabor", "MAGNet")
-CONV_TYPES = ("FlexConv", "CKConv", "Conv", "SRF")
-
-ALIASES = {"ResNet": "FlexNet", "TCN": "FlexTCN"}  # names that published commands use
-CIFAR_RESNETS = tuple(f"CIFARResNet{depth}" for depth in (20, 32, 44, 56, 110, 1202))
-ORIGINAL_RESNETS = tuple(f"OriginalResnet{depth}" for depth in (10, 18, 34, 50, 101, 152))
-NET_TYPES = ("FlexNet", "FlexTCN", *CIFAR_RESNETS, *ORIGINAL_RESNETS)
+LONGEST = 1_000_001  # the largest horizon, in samples
+WIDEST = 65_536  # channels of a layer, hidden units of a generator
 
 
 @dataclass
 class RegularizeConfig:
     """Anti-aliasing regularization of a kernel's frequencies (FlexConv paper, section 3.3)."""
 
-    res: int = 0  # kernel size to regularize for, in samples; 0: the horizon
-    res_offset: int = 0  # added to `res`
-    target: str = "gabor+mask"  # whose frequencies: gabor, gabor+mask
-    fn: str = "l2_relu"  # penalty on the excess over Nyquist: l2_relu, offset_elu
-    method: str = "together"  # each filter against its share (together) or their sum (summed)
-    factor: float = 0.001  # weight of the loss
-    gauss_stddevs: float = 2.0  # standard deviations of a Gaussian's spectrum that are counted
-    gauss_factor: float = 0.5  # kept for published commands
+    res: int = number(0, at_least=0, at_most=LONGEST)  # kernel size in samples; 0: the horizon
+    res_offset: int = number(0, at_least=-LONGEST, at_most=LONGEST)  # added to `res`
+    target: str = choice("gabor+mask", ("gabor", "gabor+mask"))  # whose frequencies
+    fn: str = choice("l2_relu", ("l2_relu", "offset_elu"))  # penalty on the excess over Nyquist
+    # each filter against its share (together) or their sum against Nyquist (summed)
+    method: str = choice("together", ("together", "summed"))
+    factor: float = number(0.001, at_least=0)  # weight of the loss
+    # standard deviations of a Gaussian's spectrum that are counted
+    gauss_stddevs: float = number(2.0, at_least=0, at_most=100)
+    gauss_factor: float = number(0.5)  # kept for published commands
 
 
 @dataclass
 class SRFConfig:
     """Settings of N-Jet layers (`conv.type=SRF`)."""
 
-    scale: float = 0.0  # target / source resolution; 0: 1
+    scale: float = number(0.0, at_least=0, at_most=1000)  # target / source resolution; 0: 1
 
 
 @dataclass
 class KernelConfig:
-    """A kernel generator: the network that maps positions to kernel values."""
+    """A kernel generator: the network that maps positions to kernel values.
 
-    type: str = "MAGNet"  # MLP, SIREN, nSIREN, Fourier, Gabor, MAGNet
-    dim_linear: int | None = None  # accepted and ignored: the data set decides
-    no_hidden: int = 32  # width
-    no_layers: int = 3  # depth: linear maps (MLP, SIREN), hidden linear maps (the others)
-    activ_function: str = "ReLU"  # MLP: ReLU, LeakyReLU, Swish
+    `type` is a name of `ckconv.nn.ck.GENERATORS`; which of the rest it reads, each class there
+    says.
+    """
+
+    type: str = "MAGNet"
+    dim_linear: int | None = number(None)  # accepted and ignored: published commands give it
+    no_hidden: int = number(32, at_least=1, at_most=WIDEST)  # width
+    # depth: linear maps (MLP, SIREN), hidden linear maps (the others)
+    no_layers: int = number(3, at_least=1, at_most=1000)
+    activ_function: str = "ReLU"  # MLP: its nonlinearity
     norm: str = "BatchNorm"  # MLP: BatchNorm, LayerNorm, or empty
-    omega_0: float = 30.0  # SIREN, nSIREN: frequency factor
+    omega_0: float = number(30.0, over=0, at_most=1_000_000)  # SIREN, nSIREN: frequency factor
     learn_omega_0: bool = False  # SIREN, nSIREN: train omega_0 too
     weight_norm: bool = False  # MLP, SIREN, nSIREN: weight normalization
     steerable: bool = False  # 2-D MAGNet: learn a rotation per filter
-    init_spatial_value: float = 1.0  # Gabor, MAGNet: centres start uniform in +- this
-    bias_init: str | None = None  # SIREN, nSIREN: None (PyTorch's default), zero, uniform
-    input_scale: float = 25.6  # Gabor, MAGNet: scale of the initial frequencies
-    sampling_rate_norm: float = 1.0  # factor on the sampled kernel
-    regularize: bool = False  # anti-aliasing regularization on or off
-    regularize_params: RegularizeConfig = field(default_factory=RegularizeConfig)
-    srf: SRFConfig = field(default_factory=SRFConfig)
+    # Gabor, MAGNet: centres start uniform in +- this
+    init_spatial_value: float = number(1.0, at_least=0, at_most=1000)
+    # SIREN, nSIREN: None is PyTorch's default
+    bias_init: str | None = choice(None, ("None", "zero", "uniform"))
+    # Gabor, MAGNet: scale of the initial frequencies
+    input_scale: float = number(25.6, over=0, at_most=1_000_000)
+    sampling_rate_norm: float = number(
+        1.0, over=0, at_most=1_000_000
+    )  # factor on the sampled kernel
+    srf: SRFConfig = field(default_factory=SRFConfig)  # networks of N-Jets only
+
+    def check(self) -> None:
+        """Raise `UsageError` for numbers and words that no generator takes."""
+        fields.check(KernelConfig, self, "kernel.")
 
 
 @dataclass
 class ConvConfig:
     """The convolution that the generated kernel is used in."""
 
-    type: str = "FlexConv"  # networks only: FlexConv, CKConv, Conv, SRF
+    type: str = "FlexConv"  # networks only: a name of `ckconv.models.blocks.CONVOLUTIONS`
     use_fft: str = "auto"  # auto, True, False
     bias: bool = True  # add a bias per output channel
-    padding: str = "same"  # same: the output has the input's size; valid: no padding
-    stride: int = 1  # step between output samples
+    # same: the output has the input's size; valid: no padding
+    padding: str = choice("same", ("same", "valid"))
+    stride: int = number(1, at_least=1, at_most=LONGEST)  # step between output samples
     horizon: str = "same"  # largest kernel: an odd number, same, full
     cache: bool = False  # in evaluation keep the sampled kernel until weights or mode change
+
+    def check(self) -> None:
+        """Raise `UsageError` for a convolution that cannot be built."""
+        fields.check(ConvConfig, self, "conv.")
+
+    def check_together(self) -> None:
+        if str(self.use_fft).lower() not in ("auto", "true", "false"):
+            check_choice("conv.use_fft", self.use_fft, ("auto", "True", "False"))
+        parse_horizon(self.horizon)
 
 
 @dataclass
@@ -81,68 +104,41 @@ class MaskConfig:
     """The Gaussian mask of FlexConv."""
 
     use: bool = True  # False: FlexConv without its mask
-    type: str = "gaussian"
-    init_value: float = 0.075  # initial sigma, in units of the kernel's [-1, 1]
-    temperature: float = 0.0  # kept for published commands
+    type: str = "gaussian"  # a name of `ckconv.nn.mask.MASKS`
+    # initial sigma, in units of the kernel's [-1, 1]
+    init_value: float = number(0.075, over=0, at_most=1000)
+    temperature: float = number(0.0)  # kept for published commands
     dynamic_cropping: bool = True  # crop the kernel where the mask is under the threshold
-    threshold: float = 0.1  # mask value under which the kernel is dropped
+    # mask value under which the kernel is dropped
+    threshold: float = number(0.1, over=0, below=1)
+
+    def check(self) -> None:
+        """Raise `UsageError` for a mask that cannot be built."""
+        fields.check(MaskConfig, self, "mask.")
 
 
 @dataclass
 class NetConfig:
     """A network of residual blocks."""
 
-    type: str = "FlexNet"  # FlexNet (ResNet), FlexTCN (TCN), CIFARResNet*, OriginalResnet*
-    no_hidden: int = 16  # width
-    no_blocks: int = 2  # residual blocks of two convolutions each
-    block_width_factors: list[float] = field(default_factory=lambda: [0.0])
-    dropout: float = 0.0  # after the first nonlinearity of a block (FlexTCN: after both)
-    dropout_in: float = 0.0  # on the network's input
-    norm: str = "BatchNorm"  # BatchNorm, LayerNorm
-    nonlinearity: str = "ReLU"  # ReLU, LeakyReLU
+    type: str = "FlexNet"  # for `models.build_model`: a name of `models.NETWORKS`
+    no_hidden: int = number(16, at_least=1, at_most=WIDEST)  # width
+    # residual blocks of two convolutions each
+    no_blocks: int = number(2, at_least=1, at_most=10_000)
+    # pairs (factor, number of blocks); [0.0]: all blocks of width `no_hidden`
+    block_width_factors: list[float] = number([0.0], at_least=0, at_most=10_000)
+    # after the first nonlinearity of a block (FlexTCN: after both)
+    dropout: float = number(0.0, at_least=0, below=1)
+    dropout_in: float = number(0.0, at_least=0, below=1)  # on the network's input
+    norm: str = "BatchNorm"  # a name of `ckconv.models.blocks.NORMS`
+    nonlinearity: str = "ReLU"  # a name of `ckconv.models.blocks.NONLINEARITIES`
 
+    def check(self) -> None:
+        """Raise `UsageError` for a network that cannot be built."""
+        fields.check(NetConfig, self, "net.")
 
-def validate_kernel(cfg: KernelConfig) -> None:
-    """Raise `UsageError` for a kernel configuration that cannot be built."""
-    check_choice("kernel.type", cfg.type, KERNEL_TYPES)
-    check_choice("kernel.bias_init", cfg.bias_init or "None", ("None", "zero", "uniform"))
-    if cfg.type == "MLP":
-        check_choice("kernel.activ_function", cfg.activ_function, ("ReLU", "LeakyReLU", "Swish"))
-        if cfg.norm not in ("", None, "None"):
-            check_choice("kernel.norm", cfg.norm, ("BatchNorm", "LayerNorm"))
-    for flag in ("no_hidden", "no_layers"):
-        if getattr(cfg, flag) < 1:
-            raise UsageError(f"kernel.{flag}={getattr(cfg, flag)}: give a number of at least 1")
-    if cfg.type in ("MLP", "SIREN", "nSIREN") and cfg.no_layers < 2:
-        raise UsageError(
-            f"kernel.no_layers={cfg.no_layers}: a {cfg.type} of one layer is linear; give 2 or more"
-        )
-    if cfg.omega_0 <= 0:
-        raise UsageError(f"kernel.omega_0={cfg.omega_0}: give a positive number")
-    params = cfg.regularize_params
-    check_choice("kernel.regularize_params.target", params.target, ("gabor", "gabor+mask"))
-    check_choice("kernel.regularize_params.fn", params.fn, ("l2_relu", "offset_elu"))
-    check_choice("kernel.regularize_params.method", params.method, ("together", "summed"))
-
-
-def validate_conv(cfg: ConvConfig) -> None:
-    """Raise `UsageError` for a convolution that cannot be built."""
-    check_choice("conv.type", cfg.type, CONV_TYPES)
-    if str(cfg.use_fft).lower() not in ("auto", "true", "false"):
-        check_choice("conv.use_fft", cfg.use_fft, ("auto", "True", "False"))
-    check_choice("conv.padding", cfg.padding, ("same", "valid"))
-    if cfg.stride < 1:
-        raise UsageError(f"conv.stride={cfg.stride}: give a number of at least 1")
-    parse_horizon(cfg.horizon)
-
-
-def validate_mask(cfg: MaskConfig) -> None:
-    """Raise `UsageError` for a mask that cannot be built."""
-    check_choice("mask.type", cfg.type, ("gaussian",))
-    if cfg.init_value <= 0:
-        raise UsageError(f"mask.init_value={cfg.init_value}: give a positive initial sigma")
-    if not 0 < cfg.threshold < 1:
-        raise UsageError(f"mask.threshold={cfg.threshold}: give a number between 0 and 1")
+    def check_together(self) -> None:
+        block_widths(self)
 
 
 def parse_horizon(horizon: str | int) -> int | str:
@@ -153,33 +149,17 @@ def parse_horizon(horizon: str | int) -> int | str:
     text = str(horizon).strip()
     if text in ("same", "full"):
         return text
-    if not text.isdecimal() or int(text) < 1:
-        raise UsageError(f"conv.horizon={horizon}: give an odd number, same or full")
+    is_number = text.isdecimal() and len(text) <= len(str(LONGEST))
+    if not is_number or not 1 <= int(text) <= LONGEST:
+        raise UsageError(
+            f"conv.horizon={horizon}: give an odd number up to {LONGEST}, same or full"
+        )
     if int(text) % 2 == 0:
         raise UsageError(
             f"conv.horizon={horizon}: a kernel needs a centre; give an odd number, "
             f"{int(text) - 1} or {int(text) + 1}"
         )
     return int(text)
-
-
-def net_type(cfg: NetConfig) -> str:
-    """The network's own name, also where a published command uses another."""
-    return ALIASES.get(cfg.type, cfg.type)
-
-
-def validate_net(cfg: NetConfig) -> None:
-    """Raise `UsageError` for a network that cannot be built."""
-    check_choice("net.type", net_type(cfg), NET_TYPES)
-    check_choice("net.norm", cfg.norm, ("BatchNorm", "LayerNorm"))
-    check_choice("net.nonlinearity", cfg.nonlinearity, ("ReLU", "LeakyReLU"))
-    for flag in ("no_hidden", "no_blocks"):
-        if getattr(cfg, flag) < 1:
-            raise UsageError(f"net.{flag}={getattr(cfg, flag)}: give a number of at least 1")
-    for flag in ("dropout", "dropout_in"):
-        if not 0 <= getattr(cfg, flag) < 1:
-            raise UsageError(f"net.{flag}={getattr(cfg, flag)}: give a number from 0 to below 1")
-    block_widths(cfg)
 
 
 def block_widths(cfg: NetConfig) -> list[int]:
@@ -202,6 +182,11 @@ def block_widths(cfg: NetConfig) -> list[int]:
             raise UsageError(
                 f"net.block_width_factors={factors}: ({factor}, {count}) is no pair of a positive "
                 "factor and a whole number of blocks"
+            )
+        if not 1 <= cfg.no_hidden * factor <= WIDEST:
+            raise UsageError(
+                f"net.block_width_factors={factors}: net.no_hidden={cfg.no_hidden} times {factor} "
+                f"is no width from 1 to {WIDEST}"
             )
         widths += [int(cfg.no_hidden * factor)] * int(count)
     if len(widths) != cfg.no_blocks:

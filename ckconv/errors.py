@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import TypeVar
+
+Chosen = TypeVar("Chosen")
 
 
 class UsageError(ValueError):
@@ -22,3 +25,9 @@ def check_choice(flag: str, given: object, choices: Iterable[str]) -> None:
     near = difflib.get_close_matches(str(given), choices, n=1, cutoff=0.5)
     hint = f"; did you mean {near[0]}?" if near else ""
     raise UsageError(f"{flag}={given}: unknown; choose one of {', '.join(choices)}{hint}")
+
+
+def pick(flag: str, given: str, table: Mapping[str, Chosen]) -> Chosen:
+    """The entry `given` of a table of choices; `UsageError`, naming `flag`, where there is none."""
+    check_choice(flag, given, table)
+    return table[given]

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ckconv.config import KernelConfig
 from ckconv.nn import ck
 from ckconv.nn.njet import derivative_pairs, gaussian_derivatives
 from ckernel_fitting.settings import Settings
@@ -35,7 +36,7 @@ def build_generator(settings: Settings, dim: int, channels: int, samples: int) -
             settings.fourier_scale,
             no_hidden=kernel.no_hidden,
             no_layers=kernel.no_layers,
-            activation=activation,
+            activ_function=activation,
             norm=kernel.norm,
         )
     kernel = dataclasses.replace(kernel, type=name, activ_function=activation)
@@ -68,7 +69,8 @@ class RandomFourier(ck.Generator):
         width = 2 * features
         self.perceptron = None
         if no_layers > 1:
-            self.perceptron = ck.MLP(width, out_channels, no_layers=no_layers, **perceptron)
+            cfg = KernelConfig(no_layers=no_layers, **perceptron)
+            self.perceptron = ck.MLP(width, out_channels, cfg)
         self.linear = ck.PointwiseLinear(width, out_channels) if no_layers == 1 else None
 
     def hidden(self, positions: Tensor) -> Tensor:

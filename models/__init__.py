@@ -1,30 +1,25 @@
-"""The networks, and the function that makes the one a configuration asks for."""
+"""The networks by their names, and the function that makes the one a configuration asks for."""
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 from torch import nn
 
-from ckconv.config import (
-    NetConfig,
-    net_type,
-    validate_conv,
-    validate_kernel,
-    validate_mask,
-    validate_net,
-)
-from ckconv.errors import UsageError
-from ckconv.models.blocks import set_resolution
-from ckconv.models.flexnet import FlexNet
-from ckconv.models.flextcn import FlexTCN
-from models.cifar_resnet import CIFARResNet
-from models.original_resnet import original_resnet
+from ckconv.config import NetConfig
+from ckconv.errors import UsageError, pick
+from ckconv.models import FlexNet, FlexTCN, set_resolution
+from models.cifar_resnet import DEPTHS, CIFARResNet
+from models.original_resnet import LAYOUTS, original_resnet
 
 if TYPE_CHECKING:
     from cfg.schema import Config
 
 __all__ = [
+    "ALIASES",
+    "NETWORKS",
     "CIFARResNet",
     "FlexNet",
     "FlexTCN",
@@ -33,8 +28,6 @@ __all__ = [
     "original_resnet",
     "set_resolution",
 ]
-
-RESNETS = {"CIFARResNet": CIFARResNet, "OriginalResnet": original_resnet}
 
 
 class _Task(Protocol):
@@ -54,22 +47,35 @@ def build_model(cfg: Config, task: _Task) -> nn.Module:
     Reads `cfg.net`, `cfg.kernel`, `cfg.conv` and `cfg.mask`. Raises `UsageError`, naming the
     flag, for a network that cannot be built.
     """
-    validate_net(cfg.net)
-    validate_kernel(cfg.kernel)
-    validate_conv(cfg.conv)
-    validate_mask(cfg.mask)
-    name = net_type(cfg.net)
-    parts = {"net": cfg.net, "kernel": cfg.kernel, "conv": cfg.conv, "mask": cfg.mask}
-    if name == "FlexNet":
-        return FlexNet(
-            task.in_channels, task.out_channels, task.dim, per_step=task.per_step, **parts
-        )
-    if name == "FlexTCN":
-        if task.dim != 1:
-            raise UsageError("net.type=FlexTCN: it reads sequences; use net.type=FlexNet on images")
-        return FlexTCN(task.in_channels, task.out_channels, per_step=task.per_step, **parts)
+    return pick("net.type", ALIASES.get(cfg.net.type, cfg.net.type), NETWORKS)(cfg, task)
+
+
+def _flexnet(cfg: Config, task: _Task) -> FlexNet:
+    parts = cfg.net, cfg.kernel, cfg.conv, cfg.mask
+    return FlexNet(task.in_channels, task.out_channels, task.dim, *parts, per_step=task.per_step)
+
+
+def _flextcn(cfg: Config, task: _Task) -> FlexTCN:
+    if task.dim != 1:
+        raise UsageError("net.type=FlexTCN: it reads sequences; use net.type=FlexNet on images")
+    parts = cfg.net, cfg.kernel, cfg.conv, cfg.mask
+    return FlexTCN(task.in_channels, task.out_channels, *parts, per_step=task.per_step)
+
+
+def _resnet(
+    make: Callable[[int, int, int], nn.Module], depth: int, cfg: Config, task: _Task
+) -> nn.Module:
     if task.dim != 2:
-        raise UsageError(f"net.type={name}: it reads images; use net.type=FlexNet on sequences")
-    family = name.rstrip("0123456789")
-    depth = int(name.removeprefix(family))
-    return RESNETS[family](task.in_channels, task.out_channels, depth)
+        raise UsageError(
+            f"net.type={cfg.net.type}: it reads images; use net.type=FlexNet on sequences"
+        )
+    return make(task.in_channels, task.out_channels, depth)
+
+
+NETWORKS: dict[str, Callable[[Config, _Task], nn.Module]] = {  # by their names in `net.type`
+    "FlexNet": _flexnet,
+    "FlexTCN": _flextcn,
+    **{f"CIFARResNet{d}": functools.partial(_resnet, CIFARResNet, d) for d in DEPTHS},
+    **{f"OriginalResnet{d}": functools.partial(_resnet, original_resnet, d) for d in LAYOUTS},
+}
+ALIASES = {"ResNet": "FlexNet", "TCN": "FlexTCN"}  # names that published commands use

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from ckconv.errors import UsageError
 
+DEPTHS = (20, 32, 44, 56, 110, 1202)  # of the paper
 WIDTHS = (16, 32, 64)  # channels of the three stages; each halves the resolution of the one before
 LAYERS_BESIDE_BLOCKS = 2  # the stem and the linear map
 

@@ -2,45 +2,70 @@
 
 from __future__ import annotations
 
+from cfg.schema import Train
+
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 
-if TYPE_CHECKING:
-    from cfg.schema import Train
+from ckconv.errors import pick
 
 LOWEST = 1e-6  # the learning rate in which a cosine schedule ends
 
+Factor = Callable[[int], float]  # from the number of optimizer steps done
 
-def learning_rate_factor(cfg: Train, steps_per_epoch: int) -> Callable[[int], float]:
-    """The function from the number of optimizer steps done to the factor on the learning rate.
 
-    A warm-up of w steps rises linearly from zero and reaches the full rate at step w; the
-    cosine starts on the next step and would end in `LOWEST` at step `epochs * steps_per_epoch`.
-    """
-    params = cfg.scheduler_params
-    warmup = max(0, params.warmup_epochs) * steps_per_epoch
-    cosine_steps = max(1, cfg.epochs * steps_per_epoch - warmup)
-    cosine_start = warmup + 1 if warmup else 0
+def cosine(cfg: Train, steps_per_epoch: int, warmup: int) -> Factor:
+    """Half a cosine from the step after the warm-up, which would end in `LOWEST` at the last."""
+    steps = max(1, cfg.epochs * steps_per_epoch - warmup)
+    start = warmup + 1 if warmup else 0
     lowest = LOWEST / cfg.lr
 
     def factor(step: int) -> float:
-        if step <= warmup and warmup:
-            return step / warmup
-        if cfg.scheduler == "cosine":
-            phase = min(1.0, (step - cosine_start) / cosine_steps)
-            return lowest + (1 - lowest) * 0.5 * (1 + math.cos(math.pi * phase))
-        epoch = step // steps_per_epoch
-        if cfg.scheduler == "multistep":
-            return params.decay_factor ** -sum(epoch >= decay for decay in params.decay_steps)
-        if cfg.scheduler == "exponential":
-            return params.decay_factor**epoch
-        return 1.0
+        phase = min(1.0, (step - start) / steps)
+        return lowest + (1 - lowest) * 0.5 * (1 + math.cos(math.pi * phase))
 
     return factor
+
+
+def multistep(cfg: Train, steps_per_epoch: int, warmup: int) -> Factor:
+    """The rate divided by `decay_factor` after each of the epochs `decay_steps`."""
+    steps, base = list(cfg.scheduler_params.decay_steps), cfg.scheduler_params.decay_factor
+    return lambda step: base ** -sum(step // steps_per_epoch >= epoch for epoch in steps)
+
+
+def exponential(cfg: Train, steps_per_epoch: int, warmup: int) -> Factor:
+    """The rate multiplied by `decay_factor` every epoch."""
+    base = cfg.scheduler_params.decay_factor
+    return lambda step: base ** (step // steps_per_epoch)
+
+
+def constant(cfg: Train, steps_per_epoch: int, warmup: int) -> Factor:
+    """The rate as it is."""
+    return lambda step: 1.0
+
+
+# By their names in `train.scheduler`. A plateau follows the results of epochs, not the steps.
+SCHEDULES: dict[str, Callable[[Train, int, int], Factor] | None] = {
+    "cosine": cosine,
+    "plateau": None,
+    "multistep": multistep,
+    "exponential": exponential,
+    "none": constant,
+}
+
+
+def learning_rate_factor(cfg: Train, steps_per_epoch: int) -> Factor:
+    """The function from the number of optimizer steps done to the factor on the learning rate.
+
+    A warm-up of w steps rises linearly from zero and reaches the full rate at step w.
+    """
+    warmup = max(0, cfg.scheduler_params.warmup_epochs) * steps_per_epoch
+    after = pick("train.scheduler", cfg.scheduler, SCHEDULES)(cfg, steps_per_epoch, warmup)
+    return lambda step: step / warmup if warmup and step <= warmup else after(step)
 
 
 class Schedule:
@@ -58,7 +83,7 @@ class Schedule:
         higher_is_better: bool = True,
     ) -> None:
         self.optimizer = optimizer
-        self.per_epoch = cfg.scheduler == "plateau"
+        self.per_epoch = pick("train.scheduler", cfg.scheduler, SCHEDULES) is None
         self.scheduler: ReduceLROnPlateau | LambdaLR
         if self.per_epoch:
             self.scheduler = ReduceLROnPlateau(

@@ -10,16 +10,18 @@ from typing import Any
 
 import torch
 
-from ckconv.antialiasing.loss import bound, nyquist, regularizer
-from ckconv.config import KERNEL_TYPES, ConvConfig, KernelConfig, MaskConfig
+from ckconv.antialiasing.frequencies import bound, nyquist
+from ckconv.antialiasing.loss import regularizer
+from ckconv.config import ConvConfig, KernelConfig, MaskConfig, RegularizeConfig
 from ckconv.errors import UsageError
+from ckconv.nn.ck import GENERATORS
 from ckconv.nn.conv import CKConv, FlexConv
 from ckconv.spectra import Spectrum, measure, sampled
 
 INK, MUTED, LINE, NYQUIST, BOUND = "#222222", "#777777", "#2a5d8f", "#c0392b", "#1e8449"
 FLOOR_DB = -60.0
 MAX_BINS = 160
-GAUSS_STDDEVS = 2.0
+GAUSS_STDDEVS = RegularizeConfig.gauss_stddevs
 BEHIND_TEXT = {"boxstyle": "square,pad=0.1", "facecolor": "white", "alpha": 0.8, "linewidth": 0}
 
 
@@ -129,10 +131,10 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--sigma", type=float, default=0.25, help="of the mask")
     parser.add_argument("--seed", type=int, default=0)
     chosen = parser.parse_args(arguments)
-    layers = {name: _kernel(name, chosen) for name in KERNEL_TYPES}
+    layers = {name: _kernel(name, chosen) for name in GENERATORS}
     layers["MAGNet\nregularized"] = _regularized(_kernel("MAGNet", chosen))
     draw(layers, chosen.out, chosen.kernel_size, chosen.finer)
-    print(f"drew a kernel of {', '.join(KERNEL_TYPES)} to {chosen.out}")
+    print(f"drew a kernel of {', '.join(GENERATORS)} to {chosen.out}")
 
 
 def _kernel(name: str, chosen: argparse.Namespace) -> FlexConv:

@@ -7,14 +7,20 @@ from collections.abc import Callable
 from torch import Tensor, nn
 
 from ckconv.config import ConvConfig, KernelConfig, MaskConfig, NetConfig, parse_horizon
-from ckconv.errors import UsageError, check_choice
+from ckconv.errors import UsageError, pick
 from ckconv.nn import CKConv, FlexConv, NJet, sample_together
 
-NONLINEARITIES = {"ReLU": nn.ReLU, "LeakyReLU": nn.LeakyReLU}
 _BATCH_NORM = {1: nn.BatchNorm1d, 2: nn.BatchNorm2d}
 _POINTWISE = {1: nn.Conv1d, 2: nn.Conv2d}
 
 ConvFactory = Callable[[int, int], nn.Module]
+
+NONLINEARITIES = {"ReLU": nn.ReLU, "LeakyReLU": nn.LeakyReLU}
+NORMS: dict[str, Callable[[int, int], nn.Module]] = {  # (channels, dim) -> norm
+    "BatchNorm": lambda channels, dim: _BATCH_NORM[dim](channels),
+    # over channels and positions: a GroupNorm of one group
+    "LayerNorm": lambda channels, dim: nn.GroupNorm(1, channels, eps=1e-12),
+}
 
 
 class CausalConv1d(nn.Conv1d):
@@ -28,29 +34,32 @@ class CausalConv1d(nn.Conv1d):
         return super().forward(nn.functional.pad(x, (past, 0)))  # (B, C, L)
 
 
-def conv_factory(dim: int, kernel: KernelConfig, conv: ConvConfig, mask: MaskConfig) -> ConvFactory:
+def conv_factory(
+    dim: int,
+    kernel: KernelConfig | None = None,
+    conv: ConvConfig | None = None,
+    mask: MaskConfig | None = None,
+) -> ConvFactory:
     """A function (in_channels, out_channels) -> layer, for the layers of a network.
 
     Raises `UsageError` for settings that residual networks cannot be built with.
     """
-    check_choice("conv.type", conv.type, ("FlexConv", "CKConv", "Conv", "SRF"))
+    kernel, conv, mask = kernel or KernelConfig(), conv or ConvConfig(), mask or MaskConfig()
     if conv.padding != "same" or conv.stride != 1:
         raise UsageError(
             f"conv.padding={conv.padding} conv.stride={conv.stride}: the residual blocks keep the "
             "resolution; use conv.padding=same conv.stride=1"
         )
-    if conv.type == "FlexConv":
-        return lambda a, b: FlexConv(a, b, dim, kernel, conv, mask)
-    if conv.type == "CKConv":
-        return lambda a, b: CKConv(a, b, dim, kernel, conv)
-    if conv.type == "SRF":
-        if dim != 2:
-            raise UsageError("conv.type=SRF: N-Jet layers are for images; use FlexConv or CKConv")
-        return lambda a, b: NJet(a, b, scale=kernel.srf.scale)
-    return _plain_conv(dim, conv)
+    return pick("conv.type", conv.type, CONVOLUTIONS)(dim, kernel, conv, mask)
 
 
-def _plain_conv(dim: int, conv: ConvConfig) -> ConvFactory:
+def _njet(dim: int, kernel: KernelConfig, conv: ConvConfig, mask: MaskConfig) -> ConvFactory:
+    if dim != 2:
+        raise UsageError("conv.type=SRF: N-Jet layers are for images; use FlexConv or CKConv")
+    return lambda a, b: NJet(a, b, scale=kernel.srf.scale)
+
+
+def _plain_conv(dim: int, kernel: KernelConfig, conv: ConvConfig, mask: MaskConfig) -> ConvFactory:
     size = parse_horizon(conv.horizon)
     if not isinstance(size, int):
         raise UsageError(
@@ -62,11 +71,23 @@ def _plain_conv(dim: int, conv: ConvConfig) -> ConvFactory:
     return lambda a, b: nn.Conv2d(a, b, size, padding=size // 2, bias=conv.bias)
 
 
+# By their names in `conv.type`: (dim, kernel, conv, mask) -> (in_channels, out_channels) -> layer
+CONVOLUTIONS: dict[str, Callable[..., ConvFactory]] = {
+    "FlexConv": lambda dim, *parts: lambda a, b: FlexConv(a, b, dim, *parts),
+    "CKConv": lambda dim, kernel, conv, mask: lambda a, b: CKConv(a, b, dim, kernel, conv),
+    "Conv": _plain_conv,
+    "SRF": _njet,
+}
+
+
 def make_norm(name: str, channels: int, dim: int) -> nn.Module:
-    """BatchNorm, or LayerNorm over channels and positions (a GroupNorm of one group)."""
-    if name == "LayerNorm":
-        return nn.GroupNorm(1, channels, eps=1e-12)
-    return _BATCH_NORM[dim](channels)
+    """The norm of `net.norm`, of (B, channels, *size)."""
+    return pick("net.norm", name, NORMS)(channels, dim)
+
+
+def make_nonlinearity(name: str) -> nn.Module:
+    """The nonlinearity of `net.nonlinearity`."""
+    return pick("net.nonlinearity", name, NONLINEARITIES)()
 
 
 class ResidualBlock(nn.Module):
@@ -91,7 +112,7 @@ class ResidualBlock(nn.Module):
         self.norm1 = make_norm(net.norm, out_channels, dim)
         self.conv2 = conv(out_channels, out_channels)
         self.norm2 = make_norm(net.norm, out_channels, dim)
-        self.nonlinearity = NONLINEARITIES[net.nonlinearity]()
+        self.nonlinearity = make_nonlinearity(net.nonlinearity)
         self.dropout = nn.Dropout(net.dropout)
         self.tcn = tcn
         self.shortcut = nn.Identity()

@@ -4,18 +4,11 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from ckconv.config import (
-    ConvConfig,
-    KernelConfig,
-    MaskConfig,
-    NetConfig,
-    block_widths,
-    validate_net,
-)
+from ckconv.config import ConvConfig, KernelConfig, MaskConfig, NetConfig, block_widths
 from ckconv.models.blocks import (
-    NONLINEARITIES,
     ResidualBlock,
     conv_factory,
+    make_nonlinearity,
     make_norm,
     run_blocks,
     sample_kernels,
@@ -55,15 +48,13 @@ class FlexNet(nn.Module):
     ) -> None:
         super().__init__()
         net = net or NetConfig()
-        validate_net(net)
-        make_conv = conv_factory(
-            dim, kernel or KernelConfig(), conv or ConvConfig(), mask or MaskConfig()
-        )
+        NetConfig.check(net)
+        make_conv = conv_factory(dim, kernel, conv, mask)
         widths = block_widths(net)
         self.dropout_in = nn.Dropout(net.dropout_in)
         self.stem = make_conv(in_channels, widths[0])
         self.stem_norm = make_norm(net.norm, widths[0], dim)
-        self.nonlinearity = NONLINEARITIES[net.nonlinearity]()
+        self.nonlinearity = make_nonlinearity(net.nonlinearity)
         self.blocks = nn.Sequential(
             *(
                 ResidualBlock(a, b, dim, make_conv, net)

@@ -4,14 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from ckconv.config import (
-    ConvConfig,
-    KernelConfig,
-    MaskConfig,
-    NetConfig,
-    block_widths,
-    validate_net,
-)
+from ckconv.config import ConvConfig, KernelConfig, MaskConfig, NetConfig, block_widths
 from ckconv.models.blocks import (
     ResidualBlock,
     conv_factory,
@@ -46,10 +39,8 @@ class FlexTCN(nn.Module):
     ) -> None:
         super().__init__()
         net = net or NetConfig(type="FlexTCN")
-        validate_net(net)
-        make_conv = conv_factory(
-            1, kernel or KernelConfig(), conv or ConvConfig(), mask or MaskConfig()
-        )
+        NetConfig.check(net)
+        make_conv = conv_factory(1, kernel, conv, mask)
         widths = block_widths(net)
         self.dropout_in = nn.Dropout(net.dropout_in)
         self.blocks = nn.Sequential(

@@ -14,14 +14,12 @@ from ckconv.config import (
     KernelConfig,
     MaskConfig,
     parse_horizon,
-    validate_conv,
-    validate_mask,
 )
-from ckconv.errors import UsageError
+from ckconv.errors import UsageError, pick
 from ckconv.functional import FactoredKernel
 from ckconv.nn import ck
 from ckconv.nn.kernels import KernelInUse
-from ckconv.nn.mask import GaussianMask
+from ckconv.nn.mask import MASKS
 from ckconv.nn.sections import section
 
 BACKENDS = {"auto": "auto", "true": "fft", "false": "direct"}
@@ -61,9 +59,9 @@ class CKConv(nn.Module):
     ) -> None:
         super().__init__()
         kernel, conv = kernel or KernelConfig(), conv or ConvConfig()
-        validate_conv(conv)
+        ConvConfig.check(conv)
         if mask is not None:
-            validate_mask(mask)
+            MaskConfig.check(mask)
         if dim not in (1, 2):
             raise UsageError(f"dim={dim}: a continuous-kernel convolution has 1 or 2 dimensions")
         self.in_channels, self.out_channels, self.dim = in_channels, out_channels, dim
@@ -75,7 +73,9 @@ class CKConv(nn.Module):
         self.generator = ck.build(kernel, dim, in_channels * out_channels, centres)
         self.bias = nn.Parameter(torch.zeros(out_channels)) if conv.bias else None
         self.register_buffer("extent", torch.zeros(dim, dtype=torch.int64))
-        self.mask = GaussianMask.build(mask, dim) if mask is not None and mask.use else None
+        self.mask = None
+        if mask is not None and mask.use:
+            self.mask = pick("mask.type", mask.type, MASKS).build(mask, dim)
         self.in_use = KernelInUse()
         self._is_new = True  # whether the mask is still to be fitted to the kernel's size
         if isinstance(self.horizon, int):

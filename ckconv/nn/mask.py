@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -40,12 +41,14 @@ class GaussianMask(nn.Module):
         dynamic_cropping: whether they are.
     """
 
+    learning_rate_groups: ClassVar[dict[str, str]] = {"mean": "mask", "sigma": "mask"}
+
     def __init__(
         self,
         dim: int,
-        init_value: float = 0.075,
-        threshold: float = 0.1,
-        dynamic_cropping: bool = True,
+        init_value: float = MaskConfig.init_value,
+        threshold: float = MaskConfig.threshold,
+        dynamic_cropping: bool = MaskConfig.dynamic_cropping,
     ) -> None:
         super().__init__()
         self.mean = nn.Parameter(torch.full((dim,), 1.0 if dim == 1 else 0.0))
@@ -98,6 +101,9 @@ class GaussianMask(nn.Module):
 
     def extra_repr(self) -> str:
         return f"dim={self.mean.numel()}, threshold={self.threshold}"
+
+
+MASKS = {"gaussian": GaussianMask}  # by their names in `mask.type`
 
 
 def crop_ranges(

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from ckconv.functional import FactoredKernel
-from ckconv.nn.ck import MFN, SIREN, Generator
+from ckconv.nn.ck import Generator
 from ckconv.nn.conv import CKConv
 from ckconv.nn.mask import crop_ranges
 from ckconv.nn.njet import NJet
@@ -49,8 +49,8 @@ def _sample(layers: Sequence[CKConv]) -> None:
         crops = _read_crops(layers)
     groups: dict[tuple, list[CKConv]] = defaultdict(list)
     for layer in layers:
-        if isinstance(layer.generator, MFN | SIREN):
-            groups[_signature(layer)].append(layer)
+        if layer.generator.sampled_together:
+            groups[layer.generator.kind()].append(layer)
     for group in groups.values():
         if len(group) > 1:
             _sample_group(group, [crops[layer] for layer in group])
@@ -67,17 +67,6 @@ def _read_crops(layers: Sequence[CKConv]) -> dict[CKConv, tuple[tuple[int, int],
         for layer, (mean, sigma) in zip(masked, values):
             crops[layer] = crop_ranges(layer.kernel_size, mean, sigma, layer.mask.threshold)
     return crops
-
-
-def _signature(layer: CKConv) -> tuple:
-    """Equal for layers whose generators can be evaluated by the same operations."""
-    generator = layer.generator
-    shapes = tuple(
-        (name, tuple(p.shape), p.dtype, p.device)
-        for name, p in generator.named_parameters()
-        if not name.startswith("output.")
-    )
-    return type(generator), shapes
 
 
 def _sample_group(layers: list[CKConv], crops: list[tuple[tuple[int, int], ...]]) -> None:

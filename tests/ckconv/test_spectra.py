@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from ckconv import ConvConfig, KernelConfig, MaskConfig
-from ckconv.antialiasing.loss import bound, nyquist, regularizer
+from ckconv.antialiasing import bound, nyquist, regularizer
 from ckconv.antialiasing.picture import _levels, draw, main
 from ckconv.nn import FlexConv, ck
 from ckconv.spectra import Spectrum, evaluate, measure, sampled, window_frequency

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from ckconv.config import KernelConfig
 from ckconv.errors import UsageError
 from ckconv.nn import NJet, ck
 from ckernel_fitting.fit import build_optimizer, build_schedule, fit, flatten_parameters, psnr
@@ -62,9 +63,9 @@ def test_flat_weights_train_as_separate_ones():
     positions = grid((30,))[None].float()
     target = torch.sin(5 * positions[0])
     torch.manual_seed(0)
-    plain = ck.MAGNet(1, 1, no_hidden=8)
+    plain = ck.MAGNet(1, 1, KernelConfig(no_hidden=8))
     torch.manual_seed(0)
-    flat = ck.MAGNet(1, 1, no_hidden=8)
+    flat = ck.MAGNet(1, 1, KernelConfig(no_hidden=8))
     weights = flatten_parameters(flat)
     adam = torch.optim.Adam(plain.parameters(), lr=0.01)
     ours = build_optimizer(weights, Settings(lr=0.01))
@@ -155,7 +156,7 @@ def test_random_fourier_features():
     expected = (model.linear.weight @ features + model.linear.bias[:, None]).view(1, 3, 4, 6)
     assert torch.allclose(model(positions), expected, atol=1e-5)
     deep = RandomFourier(
-        2, 3, features=5, scale=2.0, no_layers=3, no_hidden=7, activation="ReLU", norm=""
+        2, 3, features=5, scale=2.0, no_layers=3, no_hidden=7, activ_function="ReLU", norm=""
     )
     assert deep(positions).shape == (1, 3, 4, 6)
     trained = sum(p.numel() for p in deep.parameters())

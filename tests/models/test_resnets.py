@@ -8,9 +8,8 @@ import pytest
 import torch
 
 from ckconv import UsageError
-from ckconv.config import NET_TYPES
 from datasets.task import Task
-from models import build_model
+from models import NETWORKS, build_model
 from models.cifar_resnet import CIFARResNet, PlainBlock
 from models.original_resnet import original_resnet
 
@@ -44,7 +43,7 @@ def test_parameter_counts(name, parameters):
 
 def test_every_resnet_of_the_flags_runs():
     with torch.device("meta"):
-        for name in NET_TYPES:
+        for name in NETWORKS:
             if name.startswith(("CIFAR", "Original")) and name != "CIFARResNet1202":
                 assert build(name)(torch.empty(2, 3, 32, 32, device="meta")).shape == (2, 10)
 

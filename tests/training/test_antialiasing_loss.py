@@ -7,7 +7,7 @@ import torch
 from fakes import make_config
 
 from ckconv import ConvConfig
-from ckconv.antialiasing.loss import regularizer
+from ckconv.antialiasing import regularizer
 from ckconv.nn import FlexConv
 from training.losses import regularization
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ckconv.config import KernelConfig, validate_kernel
+from ckconv.config import KernelConfig
+from ckconv.errors import check_choice
 from ckconv.nn.ck.base import Generator, PointwiseLinear
 from ckconv.nn.ck.magnet import MAGNet, SteerableGaborFilter
 from ckconv.nn.ck.mfn import MFN, FourierFilter, FourierNet, GaborFilter, GaborNet
@@ -10,6 +11,7 @@ from ckconv.nn.ck.mlp import MLP
 from ckconv.nn.ck.siren import SIREN, SineLayer, nSIREN
 
 __all__ = [
+    "GENERATORS",
     "MFN",
     "MLP",
     "SIREN",
@@ -23,8 +25,25 @@ __all__ = [
     "SineLayer",
     "SteerableGaborFilter",
     "build",
+    "check",
     "nSIREN",
 ]
+
+GENERATORS: dict[str, type[Generator]] = {  # by their names in `kernel.type`
+    "MLP": MLP,
+    "SIREN": SIREN,
+    "nSIREN": nSIREN,
+    "Fourier": FourierNet,
+    "Gabor": GaborNet,
+    "MAGNet": MAGNet,
+}
+
+
+def check(cfg: KernelConfig) -> None:
+    """Raise `UsageError`, naming the setting, for a generator that cannot be built."""
+    KernelConfig.check(cfg)
+    check_choice("kernel.type", cfg.type, GENERATORS)
+    GENERATORS[cfg.type].check(cfg)
 
 
 def build(
@@ -35,31 +54,5 @@ def build(
     `init_spatial_value` takes the place of the configuration's, which FlexConv uses to start the
     filters' centres under its mask. Raises `UsageError` for a configuration that cannot be built.
     """
-    validate_kernel(cfg)
-    size = {"no_hidden": cfg.no_hidden, "no_layers": cfg.no_layers}
-    if cfg.type == "MLP":
-        return MLP(
-            dim,
-            out_channels,
-            **size,
-            activation=cfg.activ_function,
-            norm=cfg.norm,
-            weight_norm=cfg.weight_norm,
-        )
-    if cfg.type in ("SIREN", "nSIREN"):
-        return (SIREN if cfg.type == "SIREN" else nSIREN)(
-            dim,
-            out_channels,
-            **size,
-            omega_0=cfg.omega_0,
-            learn_omega_0=cfg.learn_omega_0,
-            weight_norm=cfg.weight_norm,
-            bias_init=cfg.bias_init,
-        )
-    if cfg.type == "Fourier":
-        return FourierNet(dim, out_channels, **size)
-    centres = cfg.init_spatial_value if init_spatial_value is None else init_spatial_value
-    size |= {"input_scale": cfg.input_scale, "init_spatial_value": centres}
-    if cfg.type == "Gabor":
-        return GaborNet(dim, out_channels, **size)
-    return MAGNet(dim, out_channels, **size, steerable=cfg.steerable)
+    check(cfg)
+    return GENERATORS[cfg.type](dim, out_channels, cfg, init_spatial_value)

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
+
+from ckconv.config import KernelConfig
 
 
 class PointwiseLinear(nn.Module):
@@ -60,14 +64,49 @@ class Generator(nn.Module):
     """A network from positions to kernel values that ends in a linear map.
 
     Subclasses compute `hidden`, the functions that `output` mixes into the kernel. That the
-    kernel is linear in them is what the frequency-domain convolution makes use of.
+    kernel is linear in them is what the frequency-domain convolution makes use of. What others
+    need to know of a generator its class says.
+
+    The classes of `GENERATORS` are made by `(dim, out_channels, cfg, centres)`: the axes of the
+    kernel, its values per position, the `KernelConfig`, of which each class reads what it has, and
+    where filters with centres start, uniform in +- this, instead of `cfg.init_spatial_value`.
     """
+
+    sampled_together: ClassVar[bool] = False
+    """Whether several alike may be evaluated as one: nothing is shared between positions."""
+    frequency_setting: ClassVar[str | None] = None
+    """The field of `KernelConfig` that the initial frequencies grow with, if there is one."""
+
+    is_bounded: ClassVar[bool] = False
+    """Whether `highest_frequencies` gives an analytic bound."""
 
     output: PointwiseLinear
 
     def __init__(self, dim: int) -> None:
         super().__init__()
         self.dim = dim
+
+    @classmethod
+    def check(cls, cfg: KernelConfig) -> None:
+        """Raise `UsageError` for settings, each in its range, that this class cannot use."""
+
+    @classmethod
+    def highest_frequencies(cls, generators: Sequence[Generator], gauss_stddevs: float) -> Tensor:
+        """The highest frequencies, in Hz, of the filters that each generator multiplies.
+
+        (generators, filters), of generators of one kind; their sum bounds a generator's own
+        frequency. For classes that are `is_bounded`.
+        """
+        raise NotImplementedError
+
+    def kind(self) -> tuple:
+        """Equal for generators whose hidden functions the same operations compute."""
+        shapes = tuple(
+            (name, tuple(p.shape), p.dtype, p.device)
+            for name, p in self.named_parameters()
+            if not name.startswith("output.")
+        )
+        return type(self), shapes
 
     def hidden(self, positions: Tensor) -> Tensor:
         """The hidden functions at N positions: (dim, N) -> (no_hidden, N)."""

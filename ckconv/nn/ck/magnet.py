@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from ckconv.config import KernelConfig
 from ckconv.errors import UsageError
 from ckconv.nn.ck.mfn import MFN, GaborFilter
 
@@ -20,6 +21,18 @@ class SteerableGaborFilter(GaborFilter):
     def __init__(self, dim: int, features: int, *args: float, **kwargs: float) -> None:
         super().__init__(dim, features, *args, **kwargs)
         self.theta = nn.Parameter(torch.rand(features))
+
+    def inverse_widths(self) -> Tensor:
+        """1 / sigma of the rotated Gaussians along the axes of the image, (features, 2).
+
+        A rotated Gaussian's spectrum is rotated with it; along an axis its standard deviation is
+        the root of the rotated variances.
+        """
+        angle = 2 * math.pi * self.theta[:, None]
+        share = torch.cat((angle.cos(), angle.sin()), dim=1).square()  # (H, 2)
+        variance = self.gamma.square()
+        along = ((share * variance).sum(1), (share.flip(1) * variance).sum(1))
+        return torch.stack(along, 1).sqrt()
 
     def offsets(self, positions: Tensor) -> Tensor:
         dx, dy = super().offsets(positions).unbind(1)  # (H, N) each
@@ -36,26 +49,24 @@ class MAGNet(MFN):
     to those before, start wider. `steerable` adds a learned rotation, in 2-D only.
     """
 
+    frequency_setting = "input_scale"
+
     def __init__(
         self,
         dim: int,
         out_channels: int,
-        no_hidden: int = 32,
-        no_layers: int = 3,
-        input_scale: float = 25.6,
-        init_spatial_value: float = 1.0,
-        steerable: bool = False,
+        cfg: KernelConfig | None = None,
+        centres: float | None = None,
     ) -> None:
-        if steerable and dim != 2:
+        if cfg is not None and cfg.steerable and dim != 2:
             raise UsageError(
                 f"kernel.steerable=True: a rotation needs two axes, but the data has {dim}; "
                 "use kernel.steerable=False"
             )
-        n = no_layers + 1
-        scale = input_scale / math.sqrt(n)
-        filter_type = SteerableGaborFilter if steerable else GaborFilter
-        filters = [
-            filter_type(dim, no_hidden, scale, 6.0 / level, init_spatial_value, gamma_axes=dim)
-            for level in range(1, n + 1)
-        ]
-        super().__init__(dim, out_channels, no_hidden, filters)
+        super().__init__(dim, out_channels, cfg, centres)
+
+    def make_filter(
+        self, dim: int, cfg: KernelConfig, scale: float, centres: float, level: int
+    ) -> GaborFilter:
+        kind = SteerableGaborFilter if cfg.steerable else GaborFilter
+        return kind(dim, cfg.no_hidden, scale, 6.0 / level, centres, gamma_axes=dim)

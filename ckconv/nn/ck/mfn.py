@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from ckconv.config import KernelConfig
 from ckconv.nn.ck.base import Generator, PointwiseLinear
 
 FOURIER_INPUT_SCALE = 256.0
@@ -21,6 +24,11 @@ class FourierFilter(nn.Module):
         with torch.no_grad():
             self.linear.weight.mul_(weight_scale)
             self.linear.bias.uniform_(-math.pi, math.pi)
+
+    @classmethod
+    def radians(cls, filters: Sequence[FourierFilter], gauss_stddevs: float) -> Tensor:
+        """The highest angular frequency of each of several filters of this class, (filters,)."""
+        return _largest([f.linear.effective_weight() for f in filters])
 
     def forward(self, positions: Tensor) -> Tensor:
         return torch.sin(self.linear(positions))  # (H, N)
@@ -51,6 +59,16 @@ class GaborFilter(FourierFilter):
         with torch.no_grad():
             self.linear.weight.mul_(self.gamma)
 
+    @classmethod
+    def radians(cls, filters: Sequence[GaborFilter], gauss_stddevs: float) -> Tensor:
+        """The sines' and, of the Gaussians' spectra, so many standard deviations more."""
+        widths = _largest([f.inverse_widths() for f in filters])
+        return super().radians(filters, gauss_stddevs) + gauss_stddevs * widths
+
+    def inverse_widths(self) -> Tensor:
+        """1 / sigma of the Gaussians, (features, 1 or axes): in the spectrum, their widths."""
+        return self.gamma
+
     def offsets(self, positions: Tensor) -> Tensor:
         """Positions relative to the filters' centres, (H, dim, N)."""
         return positions - self.mu[:, :, None]
@@ -68,13 +86,43 @@ class MFN(Generator):
     subclasses make.
     """
 
-    def __init__(self, dim: int, out_channels: int, no_hidden: int, filters: list[nn.Module]):
+    sampled_together = True
+    is_bounded = True
+    input_scale: ClassVar[float | None] = None  # of the initial frequencies; None: the setting's
+
+    def __init__(
+        self,
+        dim: int,
+        out_channels: int,
+        cfg: KernelConfig | None = None,
+        centres: float | None = None,
+    ) -> None:
         super().__init__(dim)
-        self.filters = nn.ModuleList(filters)
-        self.linears = nn.ModuleList(PointwiseLinear(no_hidden, no_hidden) for _ in filters[1:])
+        cfg = cfg or KernelConfig()
+        centres = cfg.init_spatial_value if centres is None else centres
+        n = cfg.no_layers + 1
+        scale = (self.input_scale or cfg.input_scale) / math.sqrt(n)
+        self.filters = nn.ModuleList(
+            self.make_filter(dim, cfg, scale, centres, level) for level in range(1, n + 1)
+        )
+        self.linears = nn.ModuleList(
+            PointwiseLinear(cfg.no_hidden, cfg.no_hidden) for _ in range(cfg.no_layers)
+        )
         for linear in self.linears:
-            linear.init_weight(math.sqrt(1 / no_hidden))
-        self.output = PointwiseLinear(no_hidden, out_channels)
+            linear.init_weight(math.sqrt(1 / cfg.no_hidden))
+        self.output = PointwiseLinear(cfg.no_hidden, out_channels)
+
+    def make_filter(
+        self, dim: int, cfg: KernelConfig, scale: float, centres: float, level: int
+    ) -> FourierFilter:
+        """The filter of one level, counted from 1."""
+        raise NotImplementedError
+
+    @classmethod
+    def highest_frequencies(cls, generators: Sequence[MFN], gauss_stddevs: float) -> Tensor:
+        filters = [f for generator in generators for f in generator.filters]
+        radians = type(filters[0]).radians(filters, gauss_stddevs)
+        return (radians / (2 * math.pi)).view(len(generators), -1)
 
     def hidden(self, positions: Tensor) -> Tensor:
         h = self.filters[0](positions)  # (H, N)
@@ -86,29 +134,27 @@ class MFN(Generator):
 class FourierNet(MFN):
     """A multiplicative filter network of sines. Its input scale is always 256."""
 
-    def __init__(
-        self, dim: int, out_channels: int, no_hidden: int = 32, no_layers: int = 3
-    ) -> None:
-        scale = FOURIER_INPUT_SCALE / math.sqrt(no_layers + 1)
-        filters = [FourierFilter(dim, no_hidden, scale) for _ in range(no_layers + 1)]
-        super().__init__(dim, out_channels, no_hidden, filters)
+    input_scale = FOURIER_INPUT_SCALE
+
+    def make_filter(
+        self, dim: int, cfg: KernelConfig, scale: float, centres: float, level: int
+    ) -> FourierFilter:
+        return FourierFilter(dim, cfg.no_hidden, scale)
 
 
 class GaborNet(MFN):
     """A multiplicative filter network of isotropic Gabor functions."""
 
-    def __init__(
-        self,
-        dim: int,
-        out_channels: int,
-        no_hidden: int = 32,
-        no_layers: int = 3,
-        input_scale: float = 25.6,
-        init_spatial_value: float = 1.0,
-    ) -> None:
-        n = no_layers + 1
-        scale = input_scale / math.sqrt(n)
-        filters = [
-            GaborFilter(dim, no_hidden, scale, 6.0 / n, init_spatial_value) for _ in range(n)
-        ]
-        super().__init__(dim, out_channels, no_hidden, filters)
+    frequency_setting = "input_scale"
+
+    def make_filter(
+        self, dim: int, cfg: KernelConfig, scale: float, centres: float, level: int
+    ) -> GaborFilter:
+        return GaborFilter(dim, cfg.no_hidden, scale, 6.0 / (cfg.no_layers + 1), centres)
+
+
+def _largest(tensors: list[Tensor]) -> Tensor:
+    """The largest magnitude in each tensor, (tensors,)."""
+    if len({tensor.shape for tensor in tensors}) == 1:
+        return torch.stack(tensors).abs().flatten(1).amax(1)
+    return torch.stack([tensor.abs().amax() for tensor in tensors])

@@ -4,23 +4,23 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from ckconv.config import KernelConfig
+from ckconv.errors import UsageError, check_choice, pick
 from ckconv.nn.ck.base import Generator, PointwiseLinear
 
 ACTIVATIONS = {"ReLU": nn.ReLU, "LeakyReLU": nn.LeakyReLU, "Swish": nn.SiLU}
+NO_NORM = ("", "None", None)
 
 
-class _Norm(nn.Module):
-    """BatchNorm over positions, or LayerNorm over hidden units and positions, of (H, N)."""
+class BatchNorm(nn.Module):
+    """BatchNorm over positions, of (H, N)."""
 
-    def __init__(self, name: str, features: int) -> None:
+    def __init__(self, features: int) -> None:
         super().__init__()
-        if name == "BatchNorm":
-            self.norm = nn.BatchNorm1d(features)
-        else:
-            self.norm = nn.GroupNorm(1, features, eps=1e-12)
+        self.norm = nn.BatchNorm1d(features)
 
     def forward(self, x: Tensor) -> Tensor:
-        if isinstance(self.norm, nn.BatchNorm1d) and x.shape[1] == 1:
+        if x.shape[1] == 1:
             # A kernel cropped to one sample has no variance: use the running statistics.
             n = self.norm
             stats = (n.running_mean, n.running_var, n.weight, n.bias)
@@ -28,10 +28,32 @@ class _Norm(nn.Module):
         return self.norm(x[None])[0]  # (H, N)
 
 
+class LayerNorm(nn.Module):
+    """LayerNorm over hidden units and positions, of (H, N)."""
+
+    def __init__(self, features: int) -> None:
+        super().__init__()
+        self.norm = nn.GroupNorm(1, features, eps=1e-12)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.norm(x[None])[0]  # (H, N)
+
+
+NORMS = {"BatchNorm": BatchNorm, "LayerNorm": LayerNorm}
+
+
+def check_depth(cfg: KernelConfig) -> None:
+    """Raise `UsageError` for a perceptron that would be a linear map."""
+    if cfg.no_layers < 2:
+        raise UsageError(
+            f"kernel.no_layers={cfg.no_layers}: a {cfg.type} of one layer is linear; give 2 or more"
+        )
+
+
 class MLP(Generator):
     """A perceptron of `no_layers` linear maps with a pointwise nonlinearity in between.
 
-    CKConv paper, section 4.2. `activation` is ReLU, LeakyReLU or Swish; `norm` is BatchNorm,
+    CKConv paper, section 4.2. `activ_function` is ReLU, LeakyReLU or Swish; `norm` is BatchNorm,
     LayerNorm or empty. Weights start as PyTorch's default, biases at zero.
     """
 
@@ -39,23 +61,30 @@ class MLP(Generator):
         self,
         dim: int,
         out_channels: int,
-        no_hidden: int = 32,
-        no_layers: int = 3,
-        activation: str = "ReLU",
-        norm: str | None = "BatchNorm",
-        weight_norm: bool = False,
+        cfg: KernelConfig | None = None,
+        centres: float | None = None,
     ) -> None:
         super().__init__(dim)
-        widths = [dim] + [no_hidden] * (no_layers - 1)
+        cfg = cfg or KernelConfig()
+        widths = [dim] + [cfg.no_hidden] * (cfg.no_layers - 1)
         self.linears = nn.ModuleList(
-            PointwiseLinear(a, b, weight_norm) for a, b in zip(widths[:-1], widths[1:])
+            PointwiseLinear(a, b, cfg.weight_norm) for a, b in zip(widths[:-1], widths[1:])
         )
-        use_norm = norm not in ("", None, "None")
-        self.norms = nn.ModuleList(_Norm(norm, no_hidden) for _ in self.linears if use_norm)
-        self.activation = ACTIVATIONS[activation]()
-        self.output = PointwiseLinear(no_hidden, out_channels, weight_norm)
+        self.norms = nn.ModuleList()
+        if cfg.norm not in NO_NORM:
+            norm = pick("kernel.norm", cfg.norm, NORMS)
+            self.norms.extend(norm(cfg.no_hidden) for _ in self.linears)
+        self.activation = pick("kernel.activ_function", cfg.activ_function, ACTIVATIONS)()
+        self.output = PointwiseLinear(cfg.no_hidden, out_channels, cfg.weight_norm)
         for linear in (*self.linears, self.output):
             nn.init.zeros_(linear.bias)
+
+    @classmethod
+    def check(cls, cfg: KernelConfig) -> None:
+        check_depth(cfg)
+        check_choice("kernel.activ_function", cfg.activ_function, ACTIVATIONS)
+        if cfg.norm not in NO_NORM:
+            check_choice("kernel.norm", cfg.norm, NORMS)
 
     def hidden(self, positions: Tensor) -> Tensor:
         h = positions

@@ -3,29 +3,28 @@
 from __future__ import annotations
 
 import math
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from ckconv.config import KernelConfig
 from ckconv.nn.ck.base import Generator, PointwiseLinear
+from ckconv.nn.ck.mlp import check_depth
 
 
 class SineLayer(nn.Module):
     """`sin(omega_0 (W x + b))`; with `scale_bias=False`, nSIREN's `sin(omega_0 W x + b)`."""
 
+    learning_rate_groups: ClassVar[dict[str, str]] = {"omega_0": "omega_0"}
+
     def __init__(
-        self,
-        in_features: int,
-        out_features: int,
-        omega_0: float,
-        learn_omega_0: bool,
-        weight_norm: bool,
-        scale_bias: bool,
+        self, in_features: int, out_features: int, cfg: KernelConfig, scale_bias: bool
     ) -> None:
         super().__init__()
-        self.linear = PointwiseLinear(in_features, out_features, weight_norm)
-        value = torch.full((1,), float(omega_0))
-        if learn_omega_0:
+        self.linear = PointwiseLinear(in_features, out_features, cfg.weight_norm)
+        value = torch.full((1,), float(cfg.omega_0))
+        if cfg.learn_omega_0:
             self.omega_0 = nn.Parameter(value)
         else:
             self.register_buffer("omega_0", value)
@@ -45,34 +44,36 @@ class SIREN(Generator):
     None (PyTorch's default), `zero`, or `uniform` (in [-1, 1]).
     """
 
-    scale_bias = True
+    sampled_together = True
+    frequency_setting = "omega_0"
+    scale_bias: ClassVar[bool] = True
 
     def __init__(
         self,
         dim: int,
         out_channels: int,
-        no_hidden: int = 32,
-        no_layers: int = 3,
-        omega_0: float = 30.0,
-        learn_omega_0: bool = False,
-        weight_norm: bool = False,
-        bias_init: str | None = None,
+        cfg: KernelConfig | None = None,
+        centres: float | None = None,
     ) -> None:
         super().__init__(dim)
-        widths = [dim] + [no_hidden] * (no_layers - 1)
+        cfg = cfg or KernelConfig()
+        widths = [dim] + [cfg.no_hidden] * (cfg.no_layers - 1)
         self.layers = nn.ModuleList(
-            SineLayer(a, b, omega_0, learn_omega_0, weight_norm, self.scale_bias)
-            for a, b in zip(widths[:-1], widths[1:])
+            SineLayer(a, b, cfg, self.scale_bias) for a, b in zip(widths[:-1], widths[1:])
         )
-        self.output = PointwiseLinear(no_hidden, out_channels, weight_norm)
+        self.output = PointwiseLinear(cfg.no_hidden, out_channels, cfg.weight_norm)
         linears = [*(layer.linear for layer in self.layers), self.output]
         for index, linear in enumerate(linears):
             fan_in = linear.in_features
-            linear.init_weight(1 / fan_in if index == 0 else math.sqrt(6 / fan_in) / omega_0)
-            if bias_init == "zero":
+            linear.init_weight(1 / fan_in if index == 0 else math.sqrt(6 / fan_in) / cfg.omega_0)
+            if cfg.bias_init == "zero":
                 nn.init.zeros_(linear.bias)
-            elif bias_init == "uniform":
+            elif cfg.bias_init == "uniform":
                 nn.init.uniform_(linear.bias, -1, 1)
+
+    @classmethod
+    def check(cls, cfg: KernelConfig) -> None:
+        check_depth(cfg)
 
     def hidden(self, positions: Tensor) -> Tensor:
         h = positions

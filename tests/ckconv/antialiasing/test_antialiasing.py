@@ -11,7 +11,7 @@ import torch
 from golden_files import GOLDEN
 
 from ckconv import ConvConfig, KernelConfig, MaskConfig, UsageError, published
-from ckconv.antialiasing.loss import bound, frequencies, mask_frequency, nyquist, regularizer
+from ckconv.antialiasing import bound, frequencies, mask_frequency, nyquist, regularizer
 from ckconv.nn import CKConv, FlexConv, ck
 from models import FlexNet, NetConfig
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from ckconv import ConvConfig, KernelConfig, MaskConfig, UsageError
-from ckconv.antialiasing.loss import bound, nyquist, regularizer
+from ckconv.antialiasing import bound, nyquist, regularizer
 from ckconv.nn import FlexConv
 from models import FlexNet, FlexTCN, NetConfig, set_resolution
 

@@ -1,0 +1,95 @@
+"""What a setting may be, said where it is declared: the range of a number, the choice of words."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from ckconv.errors import UsageError, check_choice
+
+LARGEST = 3.4e38  # what float32 holds
+UNSAID = 1e9  # an upper end from here on is not worth saying
+
+
+@dataclass(frozen=True)
+class Range:
+    """The numbers from `low` to `high`, without the ends that are open. Never nan or infinity."""
+
+    low: float
+    high: float
+    is_low_open: bool = False
+    is_high_open: bool = False
+
+    def holds(self, value: float) -> bool:
+        above = value > self.low if self.is_low_open else value >= self.low
+        below = value < self.high if self.is_high_open else value <= self.high
+        return math.isfinite(value) and above and below
+
+    def __str__(self) -> str:
+        if self.high >= UNSAID:
+            return f"a number {'over' if self.is_low_open else 'of at least'} {self.low}"
+        if self.is_low_open and self.is_high_open:
+            return f"a number between {self.low} and {self.high}"
+        first = f"a number {'over' if self.is_low_open else 'from'} {self.low}"
+        return f"{first} to {'below ' if self.is_high_open else ''}{self.high}"
+
+
+def number(
+    default: Any,
+    *,
+    over: float | None = None,
+    at_least: float | None = None,
+    below: float | None = None,
+    at_most: float | None = None,
+) -> Any:
+    """A dataclass field of a number, or of a list of numbers, and the range it is in."""
+    low = over if over is not None else -LARGEST if at_least is None else at_least
+    high = below if below is not None else LARGEST if at_most is None else at_most
+    metadata = {"range": Range(low, high, over is not None, below is not None)}
+    if isinstance(default, list):
+        return dataclasses.field(default_factory=lambda: list(default), metadata=metadata)
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def choice(default: Any, choices: Iterable[object]) -> Any:
+    """A dataclass field of one of `choices`; no value and an empty one are the choice `None`."""
+    return dataclasses.field(default=default, metadata={"choices": tuple(choices)})
+
+
+def check(kind: type, settings: object, prefix: str = "") -> None:
+    """Raise `UsageError`, naming the field, for settings that a dataclass does not allow.
+
+    Looks at every field's range or choice, into the dataclasses within, and asks each for what
+    does not go together, by its method `check_together`.
+
+    Args:
+        kind: the dataclass.
+        settings: an instance, or anything with the same fields, as a composed config.
+        prefix: what comes before the fields' names, as `kernel.`.
+    """
+    for field in dataclasses.fields(kind):
+        flag, value = prefix + field.name, getattr(settings, field.name)
+        if dataclasses.is_dataclass(field.default_factory):
+            check(field.default_factory, value, f"{flag}.")
+        elif "range" in field.metadata:
+            _check_range(flag, value, field.metadata["range"])
+        elif "choices" in field.metadata:
+            check_choice(
+                flag, value if value not in (None, "") else "None", field.metadata["choices"]
+            )
+    if hasattr(kind, "check_together"):
+        kind.check_together(settings)
+
+
+def _check_range(flag: str, value: Any, allowed: Range) -> None:
+    if value is None:
+        return
+    values = list(value) if isinstance(value, Iterable) else [value]
+    for one in values:
+        if not allowed.holds(one):
+            wrong = f"{flag}={values if isinstance(value, Iterable) else one}"
+            too_large = "; this is too large" if UNSAID <= allowed.high < one else ""
+            raise UsageError(f"{wrong}: give {allowed}{too_large}")
