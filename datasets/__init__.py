@@ -87,31 +87,22 @@ def build_loaders(
     dataset, request = _asked(cfg, size)
     splits = dataset.splits(request, state)
 
-    settings = {
-        "batch_size": cfg.train.batch_size,
-        "seed": cfg.seed,
-        "rank": rank,
-        "world_size": world_size,
-        "device": device,
-    }
-
-    def loader(split: Split, train: bool = False) -> TensorLoader:
-        return _loader(split, request.params.workers, train=train, **settings)
-
+    place = {"rank": rank, "world_size": world_size, "device": device}
     return replace(task, train_samples=len(splits.train.targets)), Loaders(
-        loader(splits.train, train=True),
-        loader(splits.validation) if splits.validation else None,
-        loader(splits.test),
+        _loader(cfg, splits.train, train=True, **place),
+        splits.validation and _loader(cfg, splits.validation, train=False, **place),
+        _loader(cfg, splits.test, train=False, **place),
         splits.state,
     )
 
 
-def _loader(split: Split, workers: int, **settings: Any) -> TensorLoader:
-    """Batches of a split: from memory, or read by `workers` processes where it stays on disk."""
+def _loader(cfg: Config, split: Split, **settings: Any) -> TensorLoader:
+    """Batches of a split: from memory, or read by other processes where it stays on disk."""
+    settings |= {"batch_size": cfg.train.batch_size, "seed": cfg.seed}
     samples = (split.inputs, split.targets, split.pipeline)
     if split.store is None:
         return TensorLoader(*samples, **settings)
-    return StreamLoader(split.store, *samples, workers=workers, **settings)
+    return StreamLoader(split.store, *samples, workers=cfg.dataset_params.workers, **settings)
 
 
 def _asked(cfg: Config, size: tuple[int, int] | None) -> tuple[Dataset, Request]:
