@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+import textwrap
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -162,9 +163,20 @@ def fill_in(text: str, lines: list[Line]) -> str:
     def table(match: re.Match) -> str:
         if match[2] not in sections:
             raise UsageError(f"<!-- table: {match[2]} -->: there is no such section in paper.yaml")
-        return match[1] + markdown([x for x in lines if x.section == match[2]]) + match[3]
+        return match[1] + known([x for x in lines if x.section == match[2]]) + match[3]
 
     return MARKED.sub(table, text)
+
+
+def known(lines: list[Line]) -> str:
+    """The table of the lines that have a figure, the paper's or ours; the others' names below."""
+    shown = [line for line in lines if line.paper or line.here]
+    presets = {line.preset for line in shown}
+    others = [f"`{line.preset}`" for line in lines if line.preset not in presets]
+    if not others:
+        return markdown(shown)
+    names = f"Presets without a figure, the paper's or ours: {', '.join(dict.fromkeys(others))}."
+    return f"{markdown(shown)}\n{textwrap.fill(names, 100, break_on_hyphens=False)}\n"
 
 
 def _plus_minus(values: tuple[float, ...], digits: int | None) -> str:

@@ -217,6 +217,18 @@ def test_the_readme_is_made_from_the_figures_that_were_kept(tmp_path, monkeypatc
     assert "90.00" not in text
 
 
+def test_the_readme_shows_the_lines_with_a_figure_and_names_the_other_presets():
+    paper = {"images": {"a": {"title": "A", "accuracy": [9.5]}, "b": {"title": "B"}}}
+    text = tables.known(tables.make_lines([], paper))
+    assert "| A | `+experiment=a` | 9.5 |" in text and "| B |" not in text
+    assert text.endswith("\n\nPresets without a figure, the paper's or ours: `b`.\n")
+
+
+def test_every_preset_is_in_the_readme():
+    text = tables.README.read_text()
+    assert [name for name in preset_names() if f"{name}`" not in text] == []
+
+
 def test_an_unknown_section_is_named():
     with pytest.raises(UsageError, match="table: imagse"):
         tables.fill_in("<!-- table: imagse -->\n<!-- end of table -->", [])
