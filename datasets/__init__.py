@@ -10,7 +10,7 @@ in `FILES`; it is given a `Request`, not the config.
 
 from __future__ import annotations
 
-from cfg.schema import Config, DatasetParams
+from cfg.schema import Config, CrossRes, DatasetParams, Train
 
 from dataclasses import replace
 from importlib import import_module
@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ckconv import fields
 from ckconv.errors import UsageError, check_choice
 from datasets.base import Dataset, Request, Split
 from datasets.batches.loader import TensorLoader
@@ -43,6 +44,7 @@ DATASETS: dict[str, Dataset] = {
     for file in FILES
     for dataset in import_module(f"datasets.{file}").DATASETS
 }
+READ = {"dataset_params": DatasetParams, "cross_res": CrossRes, "train": Train}
 NO_AUGMENTATION = (None, "", "None", "none", "null")
 
 
@@ -53,9 +55,9 @@ def describe(cfg: Config, *, size: tuple[int, int] | None = None) -> Task:
     Imagenet-k it chooses the data set. Raises `UsageError` for an unknown data set and for flags
     that do not go together.
     """
+    for part, kind in READ.items():
+        fields.check(kind, getattr(cfg, part), f"{part}.")
     dataset, request = _asked(cfg, size)
-    if cfg.train.batch_size < 1:
-        raise UsageError(f"train.batch_size={cfg.train.batch_size}: give a number of at least 1")
     _check_variants(dataset, request.params)
     dataset.check(request)
     return dataset.describe(request)

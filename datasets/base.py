@@ -19,7 +19,6 @@ from datasets.files.stored_images import ImageStore
 from datasets.task import Task
 
 DEFAULT_ROOT = Path(__file__).resolve().parent.parent / "data"
-SAMPLING_RATES = (1, 2, 4, 8)
 
 
 @dataclass(frozen=True)
@@ -92,23 +91,7 @@ class Dataset(ABC):
         """Load the data. `state` is what an earlier call's `Splits.state` held."""
 
     def check(self, request: Request) -> None:
-        """Raise `UsageError` for values that no data set can honour, or not this one."""
-        params = request.params
-        for flag in ("sr_train", "sr_test"):
-            if getattr(params, flag) not in SAMPLING_RATES:
-                raise UsageError(
-                    f"dataset_params.{flag}={getattr(params, flag)}: "
-                    "every n-th sample is kept; choose n from 1, 2, 4, 8"
-                )
-        if not 0 <= params.drop_rate <= 99:
-            raise UsageError(
-                f"dataset_params.drop_rate={params.drop_rate}: give a percentage from 0 to 99"
-            )
-        if not 0 <= params.val_fraction < 1:
-            raise UsageError(
-                f"dataset_params.val_fraction={params.val_fraction}: "
-                "give a fraction from 0 to below 1"
-            )
+        """Raise `UsageError` for what this data set cannot honour."""
         if request.resampling and not self.resamples:
             raise UsageError(f"{request.resampling.flag}: {self.name} has no images to resample")
         if request.augment is not None and request.augment not in self.augmentations:

@@ -76,13 +76,6 @@ class Imagenet(Images):
         self.size = (resolution, resolution)
         self.crop_padding = resolution // 8
 
-    def check(self, request: Request) -> None:
-        if request.params.workers < 0:
-            raise UsageError(
-                f"dataset_params.workers={request.params.workers}: give 0 or more processes"
-            )
-        super().check(request)
-
     def describe(self, request: Request) -> Task:
         """The task by the folders of classes, where there are any; counts are the published."""
         train = self._folder(request.root) / "train"

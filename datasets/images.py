@@ -68,10 +68,6 @@ class Images(Dataset):
         """The number of training samples that are kept for validation."""
         return held_out_count(self.train_total, params.val_fraction)
 
-    def check(self, request: Request) -> None:
-        super().check(request)
-        request.resampling.check()
-
     def describe(self, request: Request) -> Task:
         return self.task_of(request, self.train_total, self.held_out(request.params), self.classes)
 

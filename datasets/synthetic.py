@@ -77,11 +77,6 @@ class CopyMemory(Generated):
 
     def describe(self, request: Request) -> Task:
         params = request.params
-        for flag in ("seq_length", "memory_size"):
-            if getattr(params, flag) < 1:
-                raise UsageError(
-                    f"dataset_params.{flag}={getattr(params, flag)}: give a number of at least 1"
-                )
         length = params.seq_length + 2 * params.memory_size
         return Task(
             self.name, self.symbols, self.symbols, (length,), self.counts["train"], per_step=True

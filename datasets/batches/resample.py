@@ -14,10 +14,8 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
 
-from ckconv.errors import UsageError, check_choice
+from ckconv.errors import UsageError
 from datasets.batches.transforms import Draw
-
-INTERPOLATIONS = ("bilinear", "nearest")
 
 
 class Blur(nn.Module):
@@ -99,12 +97,6 @@ class Resampling:
         if self.blur or self.size is None:
             return f"cross_res.blur={self.blur}"
         return "cross_res.resize=" + ",".join(map(str, self.size))
-
-    def check(self) -> None:
-        """Raise `UsageError` for settings that cannot be honoured."""
-        check_choice("cross_res.interpolation", self.interpolation, INTERPOLATIONS)
-        if not 0 < self.sigma < math.inf:
-            raise UsageError(f"cross_res.resize_blur_sigma={self.sigma}: give a number over 0")
 
     def before_augmentation(self) -> list[nn.Module]:
         """The blur, if it is asked for."""
