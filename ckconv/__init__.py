@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from ckconv import antialiasing, published
+from ckconv import antialiasing, errors, models, nn, penalties, published
 from ckconv.config import ConvConfig, KernelConfig, MaskConfig, NetConfig, RegularizeConfig
 from ckconv.errors import UsageError
+
+__version__ = "1.0.0"
 
 __all__ = [
     "ConvConfig",
@@ -13,6 +15,11 @@ __all__ = [
     "NetConfig",
     "RegularizeConfig",
     "UsageError",
+    "__version__",
     "antialiasing",
+    "errors",
+    "models",
+    "nn",
+    "penalties",
     "published",
 ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+
 from ckconv.config import KernelConfig
 from ckconv.errors import check_choice
 from ckconv.nn.ck.base import Generator, PointwiseLinear
@@ -29,13 +31,12 @@ __all__ = [
     "nSIREN",
 ]
 
+FILES = ("mlp", "siren", "mfn", "magnet")  # each names the generators that it holds
+
 GENERATORS: dict[str, type[Generator]] = {  # by their names in `kernel.type`
-    "MLP": MLP,
-    "SIREN": SIREN,
-    "nSIREN": nSIREN,
-    "Fourier": FourierNet,
-    "Gabor": GaborNet,
-    "MAGNet": MAGNet,
+    name: kind
+    for file in FILES
+    for name, kind in import_module(f"{__name__}.{file}").GENERATORS.items()
 }
 
 

@@ -70,3 +70,6 @@ class MAGNet(MFN):
     ) -> GaborFilter:
         kind = SteerableGaborFilter if cfg.steerable else GaborFilter
         return kind(dim, cfg.no_hidden, scale, 6.0 / level, centres, gamma_axes=dim)
+
+
+GENERATORS = {"MAGNet": MAGNet}

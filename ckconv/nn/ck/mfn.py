@@ -158,3 +158,6 @@ def _largest(tensors: list[Tensor]) -> Tensor:
     if len({tensor.shape for tensor in tensors}) == 1:
         return torch.stack(tensors).abs().flatten(1).amax(1)
     return torch.stack([tensor.abs().amax() for tensor in tensors])
+
+
+GENERATORS = {"Fourier": FourierNet, "Gabor": GaborNet}

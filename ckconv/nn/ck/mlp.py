@@ -94,3 +94,6 @@ class MLP(Generator):
                 h = self.norms[index](h)
             h = self.activation(h)
         return h
+
+
+GENERATORS = {"MLP": MLP}

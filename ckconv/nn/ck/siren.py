@@ -86,3 +86,6 @@ class nSIREN(SIREN):  # noqa: N801 (the published name)
     """A SIREN whose omega_0 multiplies the weights only, not the biases."""
 
     scale_bias = False
+
+
+GENERATORS = {"SIREN": SIREN, "nSIREN": nSIREN}

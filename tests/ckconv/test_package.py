@@ -1,0 +1,63 @@
+"""What `import ckconv` gives, and what an installation puts beside other packages."""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+import ckconv
+import models
+from ckconv.models import FlexNet, FlexTCN
+
+PROJECT = Path(__file__).resolve().parents[2]
+
+
+def test_the_networks_are_the_librarys():
+    assert models.FlexNet is FlexNet and models.FlexTCN is FlexTCN
+
+
+@pytest.mark.parametrize("name", ["errors", "penalties", "antialiasing", "published", "models"])
+def test_parts_are_reachable(name):
+    assert getattr(ckconv, name) is sys.modules[f"ckconv.{name}"]
+    assert name in ckconv.__all__
+
+
+def test_the_version_stands_once():
+    assert re.fullmatch(r"\d+\.\d+\.\d+", ckconv.__version__)
+    text = (PROJECT / "pyproject.toml").read_text()
+    assert ckconv.__version__ not in text and 'attr = "ckconv.__version__"' in text
+
+
+def test_an_installation_holds_the_library_and_nothing_else():
+    setuptools = pytest.importorskip("setuptools")
+    found = setuptools.find_packages(str(PROJECT), include=["ckconv*"])
+    assert {"ckconv", "ckconv.models", "ckconv.nn.ck", "ckconv.antialiasing"} <= set(found)
+    assert {name.partition(".")[0] for name in found} == {"ckconv"}
+
+
+def imports(path: Path) -> set[str]:
+    """The top-level packages that a file imports anywhere."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names.add((node.module or "").partition(".")[0])
+    return names
+
+
+def test_the_library_never_looks_up():
+    allowed = {*sys.stdlib_module_names, "ckconv", "torch", "numpy", "scipy", "matplotlib"}
+    for path in (PROJECT / "ckconv").rglob("*.py"):
+        assert imports(path) <= allowed, path
+
+
+def test_the_flags_know_the_librarys_config_alone():
+    for path in (PROJECT / "cfg").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and node.module.startswith("ckconv"):
+                assert node.module in ("ckconv.config", "ckconv.fields"), path
