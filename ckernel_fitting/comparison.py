@@ -16,9 +16,19 @@ import torch
 from numpy.typing import NDArray
 
 from ckconv.errors import UsageError, check_choice
+from ckconv.nn.ck import GENERATORS
 from ckernel_fitting.fit import fit
 from ckernel_fitting.generators import build_generator, count_parameters
-from ckernel_fitting.settings import MODELS, OF_MODEL, Settings, changed, flat, option, validate
+from ckernel_fitting.settings import (
+    MODELS,
+    OF_KERNEL,
+    OF_MODEL,
+    Settings,
+    changed,
+    flat,
+    option,
+    validate,
+)
 from ckernel_fitting.targets import Target, build_target
 
 # The built-in sets: what the settings of each target are.
@@ -36,14 +46,13 @@ SETS = {
         for freq in (1.0, 4.0, 16.0, 64.0)
     ),
 }
-# The setting that scales a generator's initial frequencies.
+# The setting that scales a generator's initial frequencies, by its published name.
+NAMES = {own: name for name, own in OF_KERNEL.items()}
 FREQUENCY_SETTING = {
-    "SIREN": "kernelnet_omega_0",
-    "nSIREN": "kernelnet_omega_0",
-    "Gabor": "input_scale",
-    "MAGNet": "input_scale",
-    "RandomFourier": "fourier_scale",
-}
+    model: NAMES[kind.frequency_setting]
+    for model, kind in GENERATORS.items()
+    if kind.frequency_setting
+} | {"RandomFourier": "fourier_scale"}
 # Settings of a single fit that a comparison chooses itself, and what to give instead.
 CHOSEN = {
     "model": "models",

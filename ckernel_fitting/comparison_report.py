@@ -12,18 +12,22 @@ from matplotlib.figure import Figure
 
 from ckernel_fitting.comparison import CURVE_POINTS, Best, Comparison, names_of
 from ckernel_fitting.plots import TARGET, clean, new_figure, show_image
-from ckernel_fitting.settings import MODELS
 from ckernel_fitting.targets import Target
 from program.files import write, write_csv, write_figure
 
 COLUMNS = ("target", "generator", "MSE", "PSNR, dB", "between samples", "between, at best")
 COLUMNS += ("seconds", "parameters", "lr", "frequency ×")
-COLORS = dict(
-    zip(
-        MODELS,
-        ("#8c8c8c", "#1f6fb4", "#6baed6", "#e08a1e", "#7b4fa3", "#c8442f", "#3c9d5d", "#b8860b"),
-    )
-)
+COLORS = {
+    "MLP": "#8c8c8c",
+    "SIREN": "#1f6fb4",
+    "nSIREN": "#6baed6",
+    "Fourier": "#e08a1e",
+    "Gabor": "#7b4fa3",
+    "MAGNet": "#c8442f",
+    "SRF": "#3c9d5d",
+    "RandomFourier": "#b8860b",
+}
+OTHER = "#333333"  # any other generator
 CURVES, PANEL, ROW = 3.4, 1.62, 2.3  # inches: width of the curves, of a fit, height of a target
 
 
@@ -103,7 +107,7 @@ def comparison_figure(
             quality = entry.mean_sd("psnr")[0]
             middle = sorted(entry.outcomes, key=lambda o: o.psnr)[len(entry.outcomes) // 2]
             name = f"{model}\n{quality:.1f} dB"
-            _draw_values(axis, middle.values, target, COLORS[model], name)
+            _draw_values(axis, middle.values, target, COLORS.get(model, OTHER), name)
     lines = {line.get_label(): line for line in axes[0, 0].get_lines()}
     figure.legend(
         [lines[model] for model in models],
@@ -121,7 +125,7 @@ def _draw_curves(axis: Axes, entries: dict[str, Best], iterations: int, target: 
     for model, entry in entries.items():
         curves = np.stack([outcome.curve for outcome in entry.outcomes])
         mean = np.exp(np.log(np.maximum(curves, 1e-30)).mean(0))
-        axis.plot(steps, mean, color=COLORS[model], linewidth=1.4, label=model)
+        axis.plot(steps, mean, color=COLORS.get(model, OTHER), linewidth=1.4, label=model)
     axis.set_yscale("log")
     size = " x ".join(str(n) for n in target.values.shape[1:])
     axis.set_title(f"{target.name}, {size}: MSE by iteration", fontsize=9)

@@ -35,20 +35,12 @@ def output_folder(given: str) -> Path:
 
 
 def append_row(path: Path, row: dict[str, Any]) -> None:
-    """Append a row to a CSV file; one with other columns is rewritten with those of both."""
-    row = {name: "" if value is None else value for name, value in row.items()}
-    if not path.exists():
-        write_csv(path, [row])
-        return
-    with open(path, newline="") as file:
-        reader = csv.DictReader(file)
-        columns = reader.fieldnames or []
-        rows = list(reader)
-    if list(row) != columns:
-        write_csv(path, [*rows, row])
-        return
-    with open(path, "a", newline="") as file:
-        csv.DictWriter(file, columns, lineterminator="\n").writerow(row)
+    """Put a row under those of a CSV file, which may have other columns."""
+    rows = []
+    if path.exists():
+        with open(path, newline="") as file:
+            rows = list(csv.DictReader(file))
+    write_csv(path, [*rows, row])
 
 
 def write_results(settings: Settings, target: Target, result: Fit, folder: Path) -> Path:

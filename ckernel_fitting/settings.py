@@ -11,11 +11,12 @@ from typing import Any, TypeVar
 
 from ckconv.config import KernelConfig
 from ckconv.errors import UsageError, check_choice
+from ckconv.nn.ck import GENERATORS
 
 FUNCTIONS = ("Gaussian", "Constant", "Linear", "Sawtooth", "Sinus", "Sine", "SinusChirp")
 FUNCTIONS += ("Random", "Gabor")
 IMAGES = ("CameraMan", "Image", "Kodak", "CIFAR10", "CIFAR100", "AlexNet")
-MODELS = ("MLP", "SIREN", "nSIREN", "Fourier", "Gabor", "MAGNet", "SRF", "RandomFourier")
+MODELS = (*GENERATORS, "SRF", "RandomFourier")
 MLP_ACTIVATIONS = ("ReLU", "LeakyReLU", "Swish")
 MODEL_OF_ACTIVATION = {"": "MAGNet", "Sine": "SIREN", "Fourier": "Fourier"}
 MODEL_OF_ACTIVATION |= {"Gabor": "Gabor", "MAGNet": "MAGNet"}
