@@ -17,8 +17,8 @@ from datasets import build_loaders
 from datasets.task import Loader, Task
 from models import build_model
 from program import device as runtime
+from training.epoch import epoch_steps, train_step
 from training.evaluation import Totals
-from training.loop import epoch_steps, train_step
 from training.state import Training
 
 

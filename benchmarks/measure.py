@@ -20,8 +20,8 @@ from benchmarks.backends import BACKENDS, Backend
 from benchmarks.workloads import WORKLOADS, Problem, Workload, make_problem
 from ckconv.nn import keep_kernels
 from program.device import autocast
+from training.epoch import train_step
 from training.evaluation import Totals
-from training.loop import train_step
 from training.profiling.measure import peak_memory, state_bytes
 from training.state import Training
 

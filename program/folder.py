@@ -48,6 +48,23 @@ def run_folder(resume: str, fresh: str) -> str:
     return resume
 
 
+def made_folder(flag: str, given: str) -> Path | None:
+    """The folder that a flag names, made where it is missing; None where it names none.
+
+    Raises `UsageError` where it cannot be made.
+    """
+    if not given:
+        return None
+    folder = Path(given).expanduser()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(
+            f"{flag}={given}: cannot be made, {error.strerror.lower()}; give another folder"
+        ) from error
+    return folder
+
+
 def write_config(folder: Path, cfg: Config) -> None:
     """Write the composed config, under the commands that the run was begun and continued by."""
     code_version()

@@ -19,11 +19,11 @@ from small_runs import SMALL_NETWORK
 import run_crossres
 from datasets import build_loaders, describe
 from models import build_model, set_resolution
-from program import device as runtime
 from program.command_line import compose
+from program.device import seed_everything
 from training import loop
-from training.crossres import report as crossres_report
-from training.crossres import stages as crossres
+from training.crossres import stages
+from training.crossres.check import check, source_task
 from training.evaluation import evaluate
 from training.validate import validate
 
@@ -44,8 +44,8 @@ STAGES = ("source", "as_is", "fine_tuned")
 
 @pytest.fixture
 def no_pictures(monkeypatch):
-    monkeypatch.setattr(crossres_report, "save_spectra", lambda *_: None)
-    monkeypatch.setattr(run_crossres.figures, "save_kernels", lambda *_: None)
+    monkeypatch.setattr(run_crossres, "save_spectra", lambda *_: None)
+    monkeypatch.setattr(run_crossres, "save_kernels", lambda *_: None)
 
 
 def run(monkeypatch, folder: Path, *flags: str) -> int:
@@ -118,15 +118,15 @@ def test_the_table_and_the_files(finished):
 def test_as_is_is_the_trained_network_sampled_more_finely(finished):
     folder, _ = finished
     cfg = compose([*SMALL])
-    source, target = crossres.at(cfg, 8, 2), crossres.at(cfg, 16, 2)
-    task = describe(source)
-    model = build_model(source, task)
+    source, target = (8, 8), (16, 16)
+    task = describe(cfg, size=source)
+    model = build_model(cfg, task)
     best = torch.load(folder / "best.pt", weights_only=True)["model"]
     model.load_state_dict(best)
-    at_8 = evaluate(model, build_loaders(source)[1].test, task)
+    at_8 = evaluate(model, build_loaders(cfg, size=source)[1].test, task)
     weights = {name: value.clone() for name, value in model.named_parameters()}
     set_resolution(model, 2.0)
-    at_16 = evaluate(model, build_loaders(target)[1].test, task)
+    at_16 = evaluate(model, build_loaders(cfg, size=target)[1].test, task)
     values = result(folder)
     for own, recorded in ((at_8, values["source"]), (at_16, values["as_is"])):
         assert own["accuracy"] == recorded["accuracy"]
@@ -158,12 +158,12 @@ def stop_at(monkeypatch, module, name: str, call: int) -> None:
     [
         (loop, "train_epoch", 1),  # the first epoch at the source resolution
         (loop, "train_epoch", 2),
-        (crossres, "evaluate", 1),  # the test at the source resolution
-        (crossres, "evaluate", 2),  # the test as is
+        (stages, "evaluate", 1),  # the test at the source resolution
+        (stages, "evaluate", 2),  # the test as is
         (loop, "train_epoch", 3),  # the first epoch of fine-tuning
         (loop, "train_epoch", 4),
-        (crossres, "evaluate", 3),  # the test after fine-tuning
-        (crossres_report, "result", 1),  # everything done but the result written
+        (stages, "evaluate", 3),  # the test after fine-tuning
+        (run_crossres, "result", 1),  # everything done but the result written
     ],
 )
 def test_a_run_stopped_in_any_stage_ends_the_same(
@@ -183,13 +183,13 @@ def test_a_run_stopped_in_any_stage_ends_the_same(
 
 def test_done_stages_are_not_done_again(finished, tmp_path, monkeypatch, no_pictures):
     with monkeypatch.context() as patch:
-        stop_at(patch, crossres, "evaluate", 3)
+        stop_at(patch, stages, "evaluate", 3)
         with pytest.raises(Stop):
             run(patch, tmp_path)
     trained, tested = [], []
-    train_epoch, test = loop.train_epoch, crossres.evaluate
+    train_epoch, test = loop.train_epoch, stages.evaluate
     monkeypatch.setattr(loop, "train_epoch", lambda *a: trained.append(1) or train_epoch(*a))
-    monkeypatch.setattr(crossres, "evaluate", lambda *a, **k: tested.append(1) or test(*a, **k))
+    monkeypatch.setattr(stages, "evaluate", lambda *a, **k: tested.append(1) or test(*a, **k))
     assert run(monkeypatch, tmp_path, f"train.resume={tmp_path}") == 0
     assert not trained and len(tested) == 1
 
@@ -213,7 +213,7 @@ def test_a_new_run_in_an_old_folder_takes_nothing_over(
     assert run(monkeypatch, tmp_path, "seed=5") == 0
     assert outcome(tmp_path) != outcome(whole)
     with monkeypatch.context() as patch:
-        stop_at(patch, crossres, "evaluate", 1)
+        stop_at(patch, stages, "evaluate", 1)
         with pytest.raises(Stop):
             run(patch, tmp_path)
     assert run(monkeypatch, tmp_path, f"train.resume={tmp_path}") == 0
@@ -310,7 +310,10 @@ class Recorder:
     def image(self, path):
         pass
 
-    def finish(self, failed=False):
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
         pass
 
 
@@ -383,13 +386,13 @@ def test_presets(preset, tmp_path):
     cfg = compose([f"+experiment={preset}", f"dataset_params.root={tmp_path}"])
     validate(cfg)
     if preset.startswith("crossres"):
-        crossres.check(cfg)
-        describe(crossres.at(cfg, cfg.cross_res.target_res, cfg.cross_res.finetune_epochs))
-        cfg = crossres.at(cfg, cfg.cross_res.source_res, cfg.train.epochs)
+        check(cfg)
+        task = source_task(cfg)
         if "small" not in preset:
             assert cfg.train.epochs == cfg.cross_res.finetune_epochs == 100
-    task = describe(cfg)
-    runtime.seed_everything(0)
+    else:
+        task = describe(cfg)
+    seed_everything(0)
     count = sum(p.numel() for p in build_model(cfg, task).parameters())
     assert PARAMETERS[preset] in (None, count)
 

@@ -20,6 +20,7 @@ import torch
 from small_runs import SMALL_NETWORK
 
 import run_experiment
+from training import network
 
 ROOT = Path(__file__).resolve().parent.parent
 SMALL = [
@@ -373,7 +374,7 @@ def test_a_fault_of_the_program_keeps_its_stack_trace(tmp_path, monkeypatch):
     def broken(cfg, task):
         raise RuntimeError("a fault")
 
-    monkeypatch.setattr(run_experiment, "build_model", broken)
+    monkeypatch.setattr(network, "build_model", broken)
     with pytest.raises(RuntimeError, match="a fault"):
         run(monkeypatch, tmp_path / "run")
 

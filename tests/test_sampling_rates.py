@@ -18,7 +18,8 @@ from ckconv.nn import CKConv, FlexConv
 from datasets.char_trajectories import FILES, CharTrajectories
 from datasets.task import Task
 from models import FlexTCN, NetConfig
-from training.sampling_rate import at_test_rate, describe_rates, fix_kernel_sizes
+from training.report.result import describe_rates
+from training.sampling_rate import at_test_rate, fix_kernel_sizes
 from training.validate import validate_task
 
 LENGTH = 401

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from cfg.schema import Config
+
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,13 @@ from training import checkpoints
 from training.report import wandb_log
 
 
-def find(cfg: Any, folder: Path) -> Path | None:
+def load_given(model: nn.Module, cfg: Config, folder: Path) -> dict[str, Tensor]:
+    """Load the weights that the flags name, if they do; see `find` and `load`."""
+    path = find(cfg, folder)
+    return load(model, path, cfg.pretrained_strict) if path else {}
+
+
+def find(cfg: Config, folder: Path) -> Path | None:
     """The checkpoint file that the flags name, fetched from W&B if it lies there; None for none.
 
     Raises `UsageError` where there is no such file, or none is named.

@@ -14,7 +14,7 @@ from program.folder import LAST, NO_RESUME, OWN_FOLDER
 from training.checkpoints import is_ours, read
 
 
-def resume(
+def resumed(
     cfg: DictConfig, folder: Path, typed: tuple[str, ...] = ()
 ) -> tuple[DictConfig, dict[str, Any] | None]:
     """The config and the last checkpoint to go on with, None where there is nothing to resume.

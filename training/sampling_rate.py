@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from cfg.schema import Config
+
 import copy
-from typing import Any
 
 import torch
 from torch import nn
 
-from datasets.task import Task
+from datasets.task import Loader, Task
 from models import set_resolution
+from training.evaluation import evaluate
 
 
-def at_test_rate(model: nn.Module, task: Task, cfg: Any) -> nn.Module:
+def at_test_rate(model: nn.Module, task: Task, cfg: Config) -> nn.Module:
     """The network to test: `model` itself, or a copy of it deployed at the test set's rate.
 
     `dataset_params.sr_train` and `sr_test` keep every n-th sample. Where they differ, the copy's
@@ -38,8 +40,7 @@ def fix_kernel_sizes(model: nn.Module, task: Task) -> None:
     model.train(was_training)
 
 
-def describe_rates(sr_train: int, sr_test: int) -> str:
-    """As `trained on every sample, tested on every 2nd`."""
-    words = {1: "sample", 2: "2nd"}
-    train, test = (words.get(n, f"{n}th") for n in (sr_train, sr_test))
-    return f"trained on every {train}, tested on every {test}"
+def tested(model: nn.Module, loader: Loader, task: Task, cfg: Config) -> dict[str, float]:
+    """The results of `evaluate` on the test set, at its own rate."""
+    model = at_test_rate(model, task, cfg)
+    return evaluate(model, loader, task, cfg.train.precision, cfg.train.report_top5_acc)

@@ -18,9 +18,9 @@ LOWEST = 1e-6  # the learning rate in which a cosine schedule ends
 Factor = Callable[[int], float]  # from the number of optimizer steps done
 
 
-def cosine(cfg: Train, steps_per_epoch: int, warmup: int) -> Factor:
+def cosine(cfg: Train, steps_per_epoch: int, warmup: int, epochs: int) -> Factor:
     """Half a cosine from the step after the warm-up, which would end in `LOWEST` at the last."""
-    steps = max(1, cfg.epochs * steps_per_epoch - warmup)
+    steps = max(1, epochs * steps_per_epoch - warmup)
     start = warmup + 1 if warmup else 0
     lowest = LOWEST / cfg.lr
 
@@ -31,25 +31,25 @@ def cosine(cfg: Train, steps_per_epoch: int, warmup: int) -> Factor:
     return factor
 
 
-def multistep(cfg: Train, steps_per_epoch: int, warmup: int) -> Factor:
+def multistep(cfg: Train, steps_per_epoch: int, warmup: int, epochs: int) -> Factor:
     """The rate divided by `decay_factor` after each of the epochs `decay_steps`."""
     steps, base = list(cfg.scheduler_params.decay_steps), cfg.scheduler_params.decay_factor
     return lambda step: base ** -sum(step // steps_per_epoch >= epoch for epoch in steps)
 
 
-def exponential(cfg: Train, steps_per_epoch: int, warmup: int) -> Factor:
+def exponential(cfg: Train, steps_per_epoch: int, warmup: int, epochs: int) -> Factor:
     """The rate multiplied by `decay_factor` every epoch."""
     base = cfg.scheduler_params.decay_factor
     return lambda step: base ** (step // steps_per_epoch)
 
 
-def constant(cfg: Train, steps_per_epoch: int, warmup: int) -> Factor:
+def constant(cfg: Train, steps_per_epoch: int, warmup: int, epochs: int) -> Factor:
     """The rate as it is."""
     return lambda step: 1.0
 
 
 # By their names in `train.scheduler`. A plateau follows the results of epochs, not the steps.
-SCHEDULES: dict[str, Callable[[Train, int, int], Factor] | None] = {
+SCHEDULES: dict[str, Callable[[Train, int, int, int], Factor] | None] = {
     "cosine": cosine,
     "plateau": None,
     "multistep": multistep,
@@ -58,13 +58,16 @@ SCHEDULES: dict[str, Callable[[Train, int, int], Factor] | None] = {
 }
 
 
-def learning_rate_factor(cfg: Train, steps_per_epoch: int) -> Factor:
+def learning_rate_factor(cfg: Train, steps_per_epoch: int, epochs: int | None = None) -> Factor:
     """The function from the number of optimizer steps done to the factor on the learning rate.
 
-    A warm-up of w steps rises linearly from zero and reaches the full rate at step w.
+    A warm-up of w steps rises linearly from zero and reaches the full rate at step w. The
+    training has `epochs`, `train.epochs` where they are not given.
     """
+    epochs = cfg.epochs if epochs is None else epochs
     warmup = max(0, cfg.scheduler_params.warmup_epochs) * steps_per_epoch
-    after = pick("train.scheduler", cfg.scheduler, SCHEDULES)(cfg, steps_per_epoch, warmup)
+    schedule = pick("train.scheduler", cfg.scheduler, SCHEDULES)
+    after = schedule(cfg, steps_per_epoch, warmup, epochs)
     return lambda step: step / warmup if warmup and step <= warmup else after(step)
 
 
@@ -81,6 +84,7 @@ class Schedule:
         cfg: Train,
         steps_per_epoch: int,
         higher_is_better: bool = True,
+        epochs: int | None = None,
     ) -> None:
         self.optimizer = optimizer
         self.per_epoch = pick("train.scheduler", cfg.scheduler, SCHEDULES) is None
@@ -93,7 +97,8 @@ class Schedule:
                 patience=cfg.scheduler_params.patience,
             )
         else:
-            self.scheduler = LambdaLR(optimizer, learning_rate_factor(cfg, steps_per_epoch))
+            factor = learning_rate_factor(cfg, steps_per_epoch, epochs)
+            self.scheduler = LambdaLR(optimizer, factor)
 
     @property
     def learning_rate(self) -> float:

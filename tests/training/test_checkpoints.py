@@ -14,7 +14,8 @@ from fakes import make_model
 from omegaconf import OmegaConf
 
 from ckconv import UsageError
-from training import checkpoints, pretrained, resume
+from training import checkpoints, pretrained
+from training.resume import resumed
 
 
 class Code:
@@ -135,14 +136,14 @@ def leave_run(folder, **flags):
 
 def test_nothing_to_resume(tmp_path):
     for value in ("", "False", "auto", "True"):
-        assert resume.resume(config(train__resume=value), tmp_path)[1] is None
+        assert resumed(config(train__resume=value), tmp_path)[1] is None
     with pytest.raises(UsageError, match="there is no last.pt"):
-        resume.resume(config(train__resume=str(tmp_path)), tmp_path)
+        resumed(config(train__resume=str(tmp_path)), tmp_path)
 
 
 def test_flags_that_were_not_given_are_taken_from_the_run(tmp_path):
     leave_run(tmp_path, net__no_hidden=8, train__epochs=7, seed=5, train__do=True)
-    cfg, saved = resume.resume(config(train__resume="auto", seed=-1), tmp_path, ("seed",))
+    cfg, saved = resumed(config(train__resume="auto", seed=-1), tmp_path, ("seed",))
     assert saved is not None
     assert (cfg.net.no_hidden, cfg.train.epochs, cfg.seed, cfg.train.resume) == (8, 7, 5, "auto")
 
@@ -150,7 +151,7 @@ def test_flags_that_were_not_given_are_taken_from_the_run(tmp_path):
 def test_more_epochs_and_another_device_are_allowed(tmp_path):
     leave_run(tmp_path, train__epochs=7)
     wanted = config(train__resume="auto", train__epochs=30, device="cuda")
-    cfg, _ = resume.resume(wanted, tmp_path, ("train.epochs", "device"))
+    cfg, _ = resumed(wanted, tmp_path, ("train.epochs", "device"))
     assert (cfg.train.epochs, cfg.device) == (30, "cuda")
 
 
@@ -163,10 +164,10 @@ def test_a_changed_flag_is_named(tmp_path, flag, value):
     cfg = config(train__resume="auto")
     OmegaConf.update(cfg, flag, value)
     with pytest.raises(UsageError, match=rf"{flag}={value}: the run that is resumed had {flag}="):
-        resume.resume(cfg, tmp_path, (flag,))
+        resumed(cfg, tmp_path, (flag,))
 
 
 def test_best_pt_cannot_be_resumed_from(tmp_path):
     save_ours(tmp_path / "last.pt", make_model())
     with pytest.raises(UsageError, match="nothing to resume"):
-        resume.resume(config(train__resume="auto"), tmp_path)
+        resumed(config(train__resume="auto"), tmp_path)

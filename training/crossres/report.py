@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from cfg.flags import plain
+from cfg.schema import Config
 
 import copy
 from pathlib import Path
@@ -15,13 +16,13 @@ from ckconv.nn import CKConv
 from datasets.task import Task
 from program.environment import environment
 from program.files import complete
-from training.crossres.stages import AS_IS, FINE_TUNED, SOURCE
-from training.report import result as report
+from training.crossres.record import AS_IS, FINE_TUNED, SOURCE
 from training.report.layers import count_parameters
+from training.report.result import kernel_rows, layout, result_rows
 
 
 def result(
-    cfg: Any,
+    cfg: Config,
     task: Task,
     model: nn.Module,
     stages: dict[str, dict[str, Any]],
@@ -54,16 +55,16 @@ def table(values: dict[str, Any], model: nn.Module, folder: Path) -> str:
     """The table that a run ends with: the same however often the run was stopped and continued."""
     source, target = (f"{n}\u00d7{n}" for n in (values["source_res"], values["target_res"]))
     rows = [("dataset", f"{values['dataset']}, {source} to {target}")]
-    rows += report.result_rows(f"at {source}: test", values[SOURCE])
-    rows += report.result_rows(f"at {target}, as is: test", values[AS_IS])
+    rows += result_rows(f"at {source}: test", values[SOURCE])
+    rows += result_rows(f"at {target}, as is: test", values[AS_IS])
     points = 100 * values["difference"]
     rows.append(("difference in accuracy", f"{points:+.2f} points".replace("-", "\u2212")))
     if FINE_TUNED in values:
-        rows += report.result_rows(f"at {target}, fine-tuned: test", values[FINE_TUNED])
+        rows += result_rows(f"at {target}, fine-tuned: test", values[FINE_TUNED])
     rows.append(("parameters", f"{values['parameters']:,}"))
-    rows += report.kernel_rows(model)
+    rows += kernel_rows(model)
     rows.append(("files", str(folder)))
-    return report.layout(rows)
+    return layout(rows)
 
 
 def figures_of(values: dict[str, Any]) -> dict[str, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from cfg.flags import plain
+from cfg.schema import Config
 
 import csv
 import io
@@ -10,15 +11,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from omegaconf import OmegaConf
 from torch import nn
 
 from ckconv.nn import NJet
 from datasets.task import Task
 from program.environment import environment
-from program.files import write, write_figure
+from program.files import write, write_figure, write_json
+from program.folder import CONFIG, PROFILE, PROFILE_PICTURE, TIMINGS
 from training.profiling.measure import PYTHON, REST, SECTIONS, Profile
-from training.report import result as report
 from training.report.layers import generated_layers, size_text
+from training.report.result import layout
 
 OPERATIONS = 15  # shown; the file has all of them
 COLOURS = {
@@ -30,7 +33,7 @@ COLOURS = {
 
 
 def result(
-    cfg: Any,
+    cfg: Config,
     task: Task,
     model: nn.Module,
     found: Profile,
@@ -71,6 +74,14 @@ def kernel_sizes(model: nn.Module) -> dict[str, tuple[int, ...]]:
         elif isinstance(module, NJet) and name not in sizes:
             sizes[name] = ()
     return sizes
+
+
+def write_files(folder: Path, cfg: Config, values: dict[str, Any], found: Profile) -> None:
+    """Write a profile's config, figures, timings and picture."""
+    write(folder / CONFIG, OmegaConf.to_yaml(cfg))
+    write_json(folder / PROFILE, values)
+    write_timings(folder / TIMINGS, found)
+    save_picture(folder / PROFILE_PICTURE, values, found)
 
 
 def write_timings(path: Path, found: Profile) -> None:
@@ -123,7 +134,7 @@ def table(values: dict[str, Any], found: Profile, folder: Path) -> str:
         [
             columns(["costliest operation", "calls", "own ms/step", "share"], operations),
             columns(layers, body),
-            report.layout([*rows, ("files", str(folder))]),
+            layout([*rows, ("files", str(folder))]),
         ]
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from torch import nn
 
@@ -11,18 +11,25 @@ from program import distributed
 from program.files import write_csv
 from program.folder import METRICS
 from training.report.layers import mask_parameters
-from training.report.wandb_log import WandbLog
+from training.report.progress import Progress
 
-if TYPE_CHECKING:
-    from training.state import Progress
+
+class Log(Protocol):
+    """What an epoch's figures are sent to, as W&B."""
+
+    @property
+    def run_id(self) -> str | None:
+        """What a continued run needs to go on under the same name."""
+
+    def log(self, values: dict[str, Any], step: int) -> None: ...
 
 
 class EpochLog:
     """Writes what every epoch gave to the terminal, to `metrics.csv` and to W&B."""
 
-    def __init__(self, cfg: Any, folder: Path, wandb: WandbLog) -> None:
+    def __init__(self, folder: Path, wandb: Log, epochs: int, show_time: bool = False) -> None:
         self.folder, self.wandb = folder, wandb
-        self.epochs, self.show_time = cfg.train.epochs, cfg.time
+        self.epochs, self.show_time = epochs, show_time
 
     def state(self) -> dict[str, Any]:
         """What a continued run's log needs to know."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from cfg.flags import plain
+from cfg.schema import Config
 
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,11 @@ from datasets.task import Task
 from program.environment import environment
 from training.report.epochs import result_text
 from training.report.layers import count_parameters, fixed_sizes, generated_layers, size_text
-from training.sampling_rate import describe_rates
-from training.state import Progress
+from training.report.progress import Progress
 
 
 def result(
-    cfg: Any,
+    cfg: Config,
     task: Task,
     model: nn.Module,
     test: dict[str, float],
@@ -49,7 +49,7 @@ def result(
     }
 
 
-def selected_on(cfg: Any, progress: Progress | None) -> str | None:
+def selected_on(cfg: Config, progress: Progress | None) -> str | None:
     """The split that the tested epoch was chosen by, None where the last one was tested."""
     return cfg.train.select_on if progress and progress.best_epoch else None
 
@@ -123,3 +123,10 @@ def duration(seconds: float) -> str:
     if minutes < 60:
         return f"{minutes} min {int(seconds) % 60:02d} s"
     return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def describe_rates(sr_train: int, sr_test: int) -> str:
+    """As `trained on every sample, tested on every 2nd`."""
+    words = {1: "sample", 2: "2nd"}
+    train, test = (words.get(n, f"{n}th") for n in (sr_train, sr_test))
+    return f"trained on every {train}, tested on every {test}"

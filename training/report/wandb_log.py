@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from cfg.schema import Wandb
+
 import netrc
 import os
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import urlparse
 
 from ckconv.errors import UsageError
@@ -16,15 +18,36 @@ from program.folder import DOWNLOADS
 INIT_TIMEOUT = 30  # seconds for the server to answer before logging goes on offline
 
 
-class WandbLog:
-    """A W&B run, or nothing at all with `debug=True`. Never asks and never stops a run.
+class Watched(Protocol):
+    """The flags that are read here, of any program."""
 
-    Of several processes that train together, the first one alone has a run.
+    debug: bool
+    wandb: Wandb
+
+
+class WandbLog:
+    """A W&B run that shows `config`, or nothing at all with `debug=True`.
+
+    Never asks and never stops a run. As a context it ends the run. Of several processes that train together, the first one alone
+    has a run. Where `saved`, the last checkpoint of a run, is given, that run's own goes on.
     """
 
-    def __init__(self, cfg: Any, config: dict[str, Any], folder: Path, run_id: str | None = None):
-        silent = cfg.debug or not distributed.is_main()
-        self.run = None if silent else _start(cfg.wandb, config, folder, run_id)
+    def __init__(
+        self,
+        flags: Watched,
+        config: dict[str, Any],
+        folder: Path,
+        saved: dict[str, Any] | None = None,
+    ) -> None:
+        run_id = saved["log"]["wandb_id"] if saved else None
+        silent = flags.debug or not distributed.is_main()
+        self.run = None if silent else _start(flags.wandb, config, folder, run_id)
+
+    def __enter__(self) -> WandbLog:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self.finish(failed=kind is not None)
 
     @property
     def run_id(self) -> str | None:
@@ -52,19 +75,19 @@ class WandbLog:
             self.run.finish(exit_code=int(failed))
 
 
-def _start(cfg: Any, config: dict[str, Any], folder: Path, run_id: str | None) -> Any:
+def _start(flags: Wandb, config: dict[str, Any], folder: Path, run_id: str | None) -> Any:
     os.environ.setdefault("WANDB_SILENT", "true")
     import wandb
 
     mode = os.environ.get("WANDB_MODE") or ("online" if _has_account() else "offline")
-    directory = Path(cfg.dir or folder)
+    directory = Path(flags.dir or folder)
     directory.mkdir(parents=True, exist_ok=True)
     settings = wandb.Settings(init_timeout=INIT_TIMEOUT, silent=True, console="off")
     for attempt in dict.fromkeys((mode, "offline")):
         try:
             run = wandb.init(
-                project=cfg.project or None,
-                entity=cfg.entity or None,
+                project=flags.project or None,
+                entity=flags.entity or None,
                 dir=str(directory),
                 config=config,
                 mode=attempt,

@@ -14,10 +14,8 @@ from torch import nn
 from ckconv import ConvConfig, MaskConfig
 from ckconv.nn import CKConv, FlexConv
 from program.environment import environment
-from training.report import epochs as records
-from training.report import figures, layers
-from training.report import result as report
-from training.state import Progress
+from training.report import epochs, figures, layers, result
+from training.report.progress import Progress
 
 ROW = {
     "epoch": 3,
@@ -31,16 +29,16 @@ ROW = {
 
 
 def test_an_epochs_line():
-    assert records.epoch_line(ROW, 10, is_best=True, show_time=True) == (
+    assert epochs.epoch_line(ROW, 10, is_best=True, show_time=True) == (
         "epoch  3/10 | train loss 0.5, accuracy 90.00 % | validation loss 0.25, accuracy 97.50 % "
         "| lr 0.005 | 1.2 s *"
     )
-    plain = records.epoch_line(ROW, 10, is_best=False, show_time=False)
+    plain = epochs.epoch_line(ROW, 10, is_best=False, show_time=False)
     assert plain.endswith("lr 0.005")
 
 
 def test_wandbs_names():
-    names = set(records.grouped(ROW))
+    names = set(epochs.grouped(ROW))
     assert {"train/loss", "validation/accuracy", "lr", "epoch", "seconds"} <= names
 
 
@@ -48,7 +46,7 @@ def test_wandbs_names():
     "seconds, text", [(12.34, "12.3 s"), (245, "4 min 05 s"), (7380, "2 h 03 min")]
 )
 def test_durations(seconds, text):
-    assert report.duration(seconds) == text
+    assert result.duration(seconds) == text
 
 
 @pytest.fixture
@@ -76,7 +74,7 @@ def test_layers_and_their_masks(network):
 
 def test_the_table(network, tmp_path):
     progress = Progress(epoch=9, best_epoch=7, best=0.985)
-    values = report.result(
+    values = result.result(
         make_config(),
         TASK,
         network,
@@ -86,7 +84,7 @@ def test_the_table(network, tmp_path):
         torch.device("cpu"),
     )
     rows = [
-        re.split(r"\s{2,}", line) for line in report.table(values, network, tmp_path).split("\n")
+        re.split(r"\s{2,}", line) for line in result.table(values, network, tmp_path).split("\n")
     ]
     table = dict(row for row in rows if len(row) == 2)
     assert table["test accuracy"] == "97.50 % (39 of 40)"
@@ -98,7 +96,7 @@ def test_the_table(network, tmp_path):
 
 
 def test_an_unselected_run_says_so(network, tmp_path):
-    values = report.result(
+    values = result.result(
         make_config(),
         TASK,
         network,
@@ -108,7 +106,7 @@ def test_an_unselected_run_says_so(network, tmp_path):
         torch.device("cpu"),
     )
     assert values["selected_on"] is None
-    assert "9, the last: no samples are held out" in report.table(values, network, tmp_path)
+    assert "9, the last: no samples are held out" in result.table(values, network, tmp_path)
 
 
 @pytest.mark.parametrize("dim", [1, 2])

@@ -1,0 +1,124 @@
+"""One epoch: a pass over the training samples, and the results by which it is judged."""
+
+from __future__ import annotations
+
+from cfg.schema import Config, Train
+
+import math
+import sys
+import time
+from collections.abc import Iterator
+from itertools import islice
+
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from ckconv.errors import UsageError
+from ckconv.nn import recorded_kernels
+from datasets.task import Loader, Task
+from program import device, distributed
+from program.interruption import Interruption
+from training.evaluation import Totals, evaluate
+from training.losses import regularization, task_loss
+from training.state import Training
+
+FINITE_CHECK_EVERY = 20  # steps between two looks at the loss on a GPU, each of which waits for it
+
+
+def train_epoch(
+    training: Training,
+    loader: Loader,
+    task: Task,
+    cfg: Config,
+    interruption: Interruption,
+    started: float,
+) -> dict[str, float]:
+    """One pass over the training samples, or what is left of one; returns the whole pass's row."""
+    epoch, steps = training.progress.epoch, epoch_steps(loader, cfg.train)
+    part = training.progress.part or {"steps": 0, "lr": training.schedule.learning_rate}
+    totals = Totals(task, cfg.train.report_top5_acc, part.get("sums"))
+    batches = islice(loader.batches(epoch, part["steps"]), steps - part["steps"])
+    training.model.train()
+    bar = progress_bar(batches, steps, part["steps"], f"epoch {epoch + 1}/{training.epochs}")
+    for step, (inputs, target) in enumerate(bar, start=part["steps"] + 1):
+        loss = train_step(training, inputs, target, task, cfg, totals)
+        if not loss.is_cuda or step % FINITE_CHECK_EVERY == 0 or step == steps:
+            check_finite(distributed.mean_over_ranks(loss).item(), step, epoch, cfg.train.lr)
+        if interruption.is_asked():
+            done = {"steps": step, "sums": totals.whole(), "seconds": time.perf_counter() - started}
+            training.progress.part = part | done
+            interruption.obey()
+    training.progress.part = {}
+    return {"epoch": epoch + 1, "lr": part["lr"], **named("train", totals.results())}
+
+
+def train_step(
+    training: Training, inputs: Tensor, target: Tensor, task: Task, cfg: Config, totals: Totals
+) -> Tensor:
+    """One optimizer step on one batch, (B, channels, *size); returns its loss with penalties.
+
+    With `train.accumulate` the batch goes through the network in parts, each weighted by its
+    share, so that the gradients are those of the whole batch.
+    """
+    model, count = training.model, cfg.train.accumulate
+    parts = list(zip(inputs.chunk(count), target.chunk(count)))
+    whole_loss = torch.zeros((), device=inputs.device)
+    training.optimizer.zero_grad(set_to_none=True)
+    for index, (part, part_target) in enumerate(parts):
+        precision = device.autocast(inputs.device, cfg.train.precision)
+        with precision, recorded_kernels(model) as kernels:
+            output = training.forward(part)
+        mean_loss = task_loss(task, output, part_target)
+        totals.add(output, part_target, mean_loss.detach())
+        loss = mean_loss * (len(part) / len(inputs))
+        if index == len(parts) - 1:  # the kernels, and so the penalties, are the same for all parts
+            penalty = regularization(model, cfg, kernels)
+            loss = loss if penalty is None else loss + penalty
+        loss.backward()
+        whole_loss += loss.detach()
+    distributed.average_gradients(model)
+    if cfg.train.grad_clip:
+        nn.utils.clip_grad_norm_(model.parameters(), cfg.train.grad_clip)
+    training.step()
+    return whole_loss
+
+
+def judge(training: Training, judged: Loader | None, task: Task, cfg: Config) -> dict[str, float]:
+    """The results that epochs are chosen by, empty where no samples are held out."""
+    if judged is None:
+        return {}
+    return evaluate(
+        training.tested_model, judged, task, cfg.train.precision, cfg.train.report_top5_acc
+    )
+
+
+def epoch_steps(loader: Loader, train: Train) -> int:
+    """Optimizer steps in an epoch."""
+    return min(len(loader), train.max_batches) if train.max_batches else len(loader)
+
+
+def check_finite(loss: float, step: int, epoch: int, lr: float) -> None:
+    """Raise `UsageError` for a loss that is infinite or not a number."""
+    if not math.isfinite(loss):
+        raise UsageError(
+            f"the loss is {loss} at step {step} of epoch {epoch + 1}: training diverged; lower "
+            f"train.lr={lr}, or set train.grad_clip"
+        )
+
+
+def named(split: str, results: dict[str, float]) -> dict[str, float]:
+    """Results under the names of a row: `validation_accuracy`."""
+    return {f"{split}_{name}": value for name, value in results.items() if name != "targets"}
+
+
+def progress_bar(batches: Iterator, steps: int, done: int, text: str) -> Iterator:
+    """The batches after the `done` ones, with a bar on a terminal and without one elsewhere."""
+    return tqdm(
+        batches,
+        desc=text,
+        total=steps,
+        initial=done,
+        leave=False,
+        disable=not sys.stderr.isatty() or not distributed.is_main(),
+    )
