@@ -286,9 +286,14 @@ def test_imagenet_k_reads_a_folder_per_resolution(tmp_path, monkeypatch, no_pict
         "dataset_params.in_ram=True",
         "train.batch_size=8",
     )
-    assert run(monkeypatch, tmp_path / "run", *flags) == 0
+    with monkeypatch.context() as patch:
+        stop_at(patch, loop, "train_epoch", 2)
+        with pytest.raises(Stop):
+            run(patch, tmp_path / "run", *flags)
+    assert run(monkeypatch, tmp_path / "run", f"train.resume={tmp_path / 'run'}", *flags) == 0
     values = result(tmp_path / "run")
     assert values["dataset"] == "Imagenet8" and values["as_is"]["targets"] == 24
+    assert values["source"]["epochs"] == 2
 
 
 class Recorder:

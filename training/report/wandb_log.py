@@ -28,8 +28,9 @@ class Watched(Protocol):
 class WandbLog:
     """A W&B run that shows `config`, or nothing at all with `debug=True`.
 
-    Never asks and never stops a run. As a context it ends the run. Of several processes that train together, the first one alone
-    has a run. Where `saved`, the last checkpoint of a run, is given, that run's own goes on.
+    Never asks and never stops a run. As a context it ends the run. Of several processes that
+    train together, the first one alone has a run. Where `saved`, the last checkpoint of a run, is
+    given, that run's own goes on.
     """
 
     def __init__(
