@@ -13,7 +13,8 @@ from program.files import write_json
 from program.folder import KERNELS, RESULT, SPECTRA, write_config
 from training.crossres.check import check, source_task
 from training.crossres.record import Record
-from training.crossres.report import figures_of, result, save_spectra, table
+from training.crossres.report import figures_of, result, table
+from training.crossres.spectra import save_spectra
 from training.crossres.stages import CrossRes
 from training.network import prepared_network
 from training.report.figures import save_kernels

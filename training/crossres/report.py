@@ -5,17 +5,14 @@ from __future__ import annotations
 from cfg.flags import plain
 from cfg.schema import Config
 
-import copy
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from ckconv.nn import CKConv
 from datasets.task import Task
 from program.environment import environment
-from program.files import complete
 from training.crossres.record import AS_IS, FINE_TUNED, SOURCE
 from training.report.layers import count_parameters
 from training.report.result import kernel_rows, layout, result_rows
@@ -76,22 +73,3 @@ def figures_of(values: dict[str, Any]) -> dict[str, float]:
         if name in values.get(stage, {})
     }
     return named | {"difference": values["difference"]}
-
-
-def save_spectra(model: nn.Module, path: Path) -> None:
-    """Draw a kernel of every layer with its spectrum, its bound and Nyquist into a PNG.
-
-    Nothing is written for a network without continuous kernels.
-    """
-    from ckconv.antialiasing.picture import draw
-
-    layers = {
-        name: copy.deepcopy(module).cpu()
-        for name, module in model.named_modules()
-        if isinstance(module, CKConv) and module.dim == 2
-    }
-    if not layers:
-        return
-    size = min(min(layer.kernel_size) for layer in layers.values())
-    with complete(path) as temporary:
-        draw(layers, temporary, size, finer=2)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from cfg.schema import Config
+
 import copy
 from collections.abc import Callable, Iterator
 from itertools import count, repeat
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -23,7 +24,7 @@ from training.state import Training
 Batches = Iterator[tuple[Tensor, Tensor]]
 
 
-def check(cfg: Any, task: Task) -> None:
+def check(cfg: Config, task: Task) -> None:
     """Raise `UsageError`, naming the flag, for a profile that cannot be made."""
     params = cfg.profile
     check_choice("profile.mode", params.mode, ("train", "evaluate"))
@@ -54,7 +55,7 @@ def check(cfg: Any, task: Task) -> None:
         )
 
 
-def shape_of(cfg: Any, task: Task) -> list[int]:
+def shape_of(cfg: Config, task: Task) -> list[int]:
     """The shape of a fake batch: the one that was given, else the data set's."""
     given = list(cfg.profile.data_shape)
     return given or [cfg.train.batch_size, task.in_channels, *task.size]
@@ -82,7 +83,7 @@ def real_batches(loader: Loader) -> Batches:
 
 
 def make_step(
-    model: nn.Module, task: Task, cfg: Any, batches: Batches
+    model: nn.Module, task: Task, cfg: Config, batches: Batches
 ) -> tuple[Callable[[], None], Training]:
     """A function that takes one step, data and all, as `run_experiment.py` does."""
     training = Training(model, task, cfg, max(1, task.train_samples // cfg.train.batch_size))
@@ -105,7 +106,7 @@ def make_step(
     return (train if is_training else evaluate), training
 
 
-def peak_bytes(model: nn.Module, task: Task, cfg: Any, batch: tuple) -> int:
+def peak_bytes(model: nn.Module, task: Task, cfg: Config, batch: tuple) -> int:
     """The most memory that tensors take in a step, with weights, gradients and optimizer."""
     model = copy.deepcopy(model)  # a copy leaves the last step's kernels and gradients behind
     step, training = make_step(model, task, cfg, repeat(batch))
