@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,8 +13,9 @@ from torch import Tensor
 
 from ckconv.errors import UsageError
 from datasets.base import Dataset, Request, Splits, sampled_length
+from datasets.files.cache import cached, fingerprint
 from datasets.files.download import Remote, obtain, read_file, unpack_zip
-from datasets.series import cached, series_splits
+from datasets.series import series_splits
 from datasets.split import three_way_sizes
 from datasets.task import Task
 
@@ -24,6 +26,7 @@ ARCHIVE = Remote(
         "http://www.timeseriesclassification.com/aeon-toolkit/CharacterTrajectories.zip",
     ),
 )
+FEWEST_CASES = 7  # of a class, for three stratified splits
 FILES = ("CharacterTrajectories_TRAIN.ts", "CharacterTrajectories_TEST.ts")
 
 
@@ -31,7 +34,8 @@ class CharTrajectories(Dataset):
     """20 characters, 3 channels, 182 steps; shorter ones are padded by their last value.
 
     The archive has no published digest: the numbers of cases, channels, steps and classes are
-    checked instead. Both of its files together are split anew, 70/15/15.
+    checked instead. Files that hold fewer cases are taken with a warning. Both files together are
+    split anew, 70/15/15.
     """
 
     name = "CharTrajectories"
@@ -58,63 +62,86 @@ class CharTrajectories(Dataset):
             self._unpack,
             f", or {ARCHIVE.filename} beside it",
         )
-        data = cached(folder / "series.pt", lambda: self._read(folder))
+        made_of = fingerprint(sorted(folder.glob("*.ts*")))  # also where they are compressed
+        data = cached(folder / "series.pt", made_of, lambda: self._read(folder))
+        if len(data["series"]) < self.cases:
+            print(
+                f"{self.name}: {folder} holds {len(data['series']):,} of the archive's "
+                f"{self.cases:,} cases; the splits are made of these",
+                file=sys.stderr,
+            )
         return series_splits(request.params, data["series"], data["targets"])
 
     def _unpack(self, archives: Sequence[Path], into: Path) -> None:
         unpack_zip(archives[0], into, lambda path: str(path) in FILES)
-        self._read(into)  # in place of a digest, before the files count as data
+        found = len(self._read(into)["series"])  # in place of a digest
+        if found != self.cases:
+            raise self._misfit(archives[0], found, self.length, self.classes)
 
     def _read(self, folder: Path) -> dict[str, Tensor]:
-        series, labels = [], []
+        series, labels, classes = [], [], []
         for name in FILES:
-            more_series, more_labels = read_ts(folder / name)
+            more_series, more_labels, more_classes = read_ts(folder / name)
             series += more_series
             labels += more_labels
-        classes, targets = np.unique(labels, return_inverse=True)
-        shapes = {case.shape[0] for case in series}
-        longest = max((case.shape[1] for case in series), default=0)
-        found = (len(series), shapes, longest, len(classes))
-        if found != (self.cases, {self.channels}, self.length, self.classes):
-            raise UsageError(
-                f"{folder} does not hold {self.name}: {len(series)} cases of up to "
-                f"{longest} steps and {len(classes)} classes, where {self.cases}, {self.length} "
-                f"and {self.classes} belong; remove the folder to have it downloaded again"
-            )
-        padded = [np.pad(x, ((0, 0), (0, longest - x.shape[1])), mode="edge") for x in series]
+            classes += more_classes
+        numbers = {label: number for number, label in enumerate(dict.fromkeys(classes))}
+        targets = np.array([numbers[label] for label in labels], np.int64)
+        channels = {case.shape[0] for case in series}
+        longest = max(case.shape[1] for case in series)
+        fewest = np.bincount(targets, minlength=self.classes).min()
+        fits = channels == {self.channels} and longest <= self.length and len(series) <= self.cases
+        if not fits or len(numbers) != self.classes or fewest < FEWEST_CASES:
+            raise self._misfit(folder, len(series), longest, len(set(labels)))
+        padded = [np.pad(x, ((0, 0), (0, self.length - x.shape[1])), mode="edge") for x in series]
         return {
             "series": torch.from_numpy(np.stack(padded)),  # (N, 3, 182)
-            "targets": torch.from_numpy(targets.astype(np.int64)),
+            "targets": torch.from_numpy(targets),
         }
 
+    def _misfit(self, place: Path, cases: int, longest: int, classes: int) -> UsageError:
+        return UsageError(
+            f"{place} does not hold {self.name}: {cases} cases of up to {longest} steps and "
+            f"{classes} classes, where {self.cases}, {self.length} and {self.classes} belong; "
+            "remove it to have it downloaded again"
+        )
 
-def read_ts(path: Path) -> tuple[list[NDArray], list[str]]:
-    """The cases (channels, length), float32, and the labels of a `.ts` file.
+
+def read_ts(path: Path) -> tuple[list[NDArray], list[str], list[str]]:
+    """The cases (channels, length), float32, of a `.ts` file, their labels, and its classes.
 
     After the header, which ends with @data, a line is a case: channels separated by colons, their
     values by commas, and the label last. Cases may differ in length, the channels of one may not.
+    The classes are in the order in which the file first names them, in its header or after it.
     Raises `UsageError` naming the file and the line that is not so.
     """
-    series, labels = [], []
+    series, labels, classes = [], [], []
     in_header = True
     text = read_file(path).decode("utf-8", errors="replace")
     for number, line in enumerate(text.splitlines(), start=1):
         line = line.strip()
         if not line or line.startswith(("#", "@")) or in_header:
             in_header = in_header and line.lower() != "@data"
+            if line.lower().startswith("@classlabel true"):
+                classes += line.split()[2:]
             continue
-        *channels, label = line.split(":")
-        try:
-            case = np.array([channel.split(",") for channel in channels], np.float32)
-        except ValueError as error:
-            raise UsageError(f"{path}, line {number}: not a case of numbers ({error})") from error
-        if case.ndim != 2 or not np.isfinite(case).all() or not label:
-            raise UsageError(f"{path}, line {number}: channels, values or the label are missing")
+        case, label = _case(line, f"{path}, line {number}")
         series.append(case)
-        labels.append(label.strip())
+        labels.append(label)
     if not series:
         raise UsageError(f"{path} is damaged or another file: it holds no cases after @data")
-    return series, labels
+    return series, labels, list(dict.fromkeys(classes + labels))
+
+
+def _case(line: str, place: str) -> tuple[NDArray, str]:
+    *channels, label = line.split(":")
+    try:
+        case = np.array([channel.split(",") for channel in channels], np.float32)
+    except ValueError as error:
+        raise UsageError(f"{place}: not a case of numbers ({error})") from error
+    if case.ndim != 2 or not np.isfinite(case).all() or not label:
+        raise UsageError(f"{place}: channels, values or the label are missing")
+    return case, label.strip()
 
 
 DATASETS = (CharTrajectories(),)

@@ -4,21 +4,11 @@ from __future__ import annotations
 
 from cfg.schema import DatasetParams
 
-import os
-import pickle
-import sys
-import tempfile
-from collections.abc import Callable
-from pathlib import Path
-
-import numpy as np
 import torch
 from torch import Tensor
 
-from ckconv.errors import UsageError
 from datasets.base import Split, Splits, every_nth
 from datasets.batches.transforms import ObservationMask, Pipeline
-from datasets.files.download import locked
 from datasets.split import three_way
 
 DROP_SEED = 56789
@@ -53,18 +43,17 @@ def series_splits(
 def observed_steps(samples: int, length: int, drop_rate: int) -> Tensor | None:
     """Which steps are kept, (samples, length) of bool; None for all.
 
-    Of each sample `drop_rate` per cent of the steps are dropped, at random, the same in every run.
+    Of each sample `drop_rate` per cent of the steps are dropped, at random, the same in every run:
+    those that the CKConv paper dropped, by one generator for the samples in the files' order.
     """
     if not drop_rate:
         return None
-    random = np.random.RandomState(DROP_SEED)
-    dropped = length * drop_rate // 100
-    observed = np.ones((samples, length), bool)
-    for rows in np.array_split(observed, -(-samples // CHUNK)):  # views
-        keys = random.random_sample(rows.shape)
-        smallest = np.argpartition(keys, dropped, axis=1)[:, :dropped]
-        np.put_along_axis(rows, smallest, False, axis=1)
-    return torch.from_numpy(observed)
+    generator = torch.Generator().manual_seed(DROP_SEED)
+    dropped = int(length * drop_rate / 100)
+    observed = torch.ones(samples, length, dtype=torch.bool)
+    for row in observed:
+        row[torch.randperm(length, generator=generator)[:dropped]] = False
+    return observed
 
 
 def step_statistics(series: Tensor) -> tuple[Tensor, Tensor]:
@@ -82,27 +71,3 @@ def step_statistics(series: Tensor) -> tuple[Tensor, Tensor]:
     mean = total / count.clamp(min=1)
     variance = (squares - count * mean.square()) / (count - 1).clamp(min=1)
     return mean.float(), variance.clamp(min=0).sqrt().float()
-
-
-def cached(path: Path, make: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
-    """The tensors of `path`, made and saved first where the file does not exist.
-
-    Where it cannot be saved a line says so and the tensors are used as they are. Raises
-    `UsageError` for a file that cannot be read.
-    """
-    with locked(path.parent):
-        if not path.is_file():
-            tensors = make()
-            try:
-                with tempfile.TemporaryDirectory(prefix=".new-", dir=path.parent) as scratch:
-                    torch.save(tensors, Path(scratch) / path.name)
-                    os.replace(Path(scratch) / path.name, path)
-            except (OSError, RuntimeError) as error:
-                print(f"{path} could not be kept for the next run: {error}", file=sys.stderr)
-                return tensors
-    try:
-        return torch.load(path, map_location="cpu", mmap=True, weights_only=True)
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        raise UsageError(
-            f"{path} is damaged ({error}): remove it, and it is made again from the data"
-        ) from error

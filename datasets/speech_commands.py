@@ -15,8 +15,9 @@ from torch import Tensor
 
 from ckconv.errors import UsageError
 from datasets.base import Dataset, Request, Splits, sampled_length
+from datasets.files.cache import cached, fingerprint
 from datasets.files.download import Remote, obtain, read_file, unpack_tar
-from datasets.series import CHUNK, cached, series_splits
+from datasets.series import CHUNK, series_splits
 from datasets.split import three_way_sizes
 from datasets.task import Task
 
@@ -58,30 +59,29 @@ class SpeechCommands(Dataset):
         return Task(self.name, channels, len(WORDS), (length,), trained)
 
     def splits(self, request: Request, state: dict[str, Tensor] | None) -> Splits:
-        folder = request.root / "SpeechCommands"
+        data, made_of = self._raw(request.root / "SpeechCommands")
         if not request.params.mfcc:
-            data = self._raw(folder)
             return series_splits(request.params, data["series"], data["targets"], scale=2.0**-15)
-        path = folder / "mfcc.pt"
-        raw = {} if path.is_file() else self._raw(folder)
-        data = cached(path, lambda: {**raw, "series": mfcc(raw["series"])})
+        path = request.root / "SpeechCommands" / "mfcc.pt"
+        data = cached(path, made_of, lambda: {**data, "series": mfcc(data["series"])})
         return series_splits(request.params, data["series"], data["targets"])
 
-    def _raw(self, folder: Path) -> dict[str, Tensor]:
+    def _raw(self, folder: Path) -> tuple[dict[str, Tensor], str | None]:
+        """The clips, and the fingerprint of their recordings, None where only the cache is left."""
         path, wavs = folder / "raw.pt", folder / "speech_commands_v0.02"
         if not path.is_file():
             by_hand = f", or {ARCHIVE.filename} beside it"
             obtain(self.name, wavs, WORDS, [ARCHIVE], _unpack, by_hand)
-        return cached(path, lambda: self._read(wavs))
+        made_of = fingerprint(_recordings(wavs)) if wavs.is_dir() else None
+        return cached(path, made_of, lambda: self._read(wavs)), made_of
 
     def _read(self, folder: Path) -> dict[str, Tensor]:
         clips, targets = [], []
-        for target, word in enumerate(WORDS):
-            for path in sorted((folder / word).glob("*.wav")):
-                clip = read_wav(path)
-                if len(clip) == STEPS:
-                    clips.append(clip)
-                    targets.append(target)
+        for path in _recordings(folder):
+            clip = read_wav(path)
+            if len(clip) == STEPS:
+                clips.append(clip)
+                targets.append(WORDS.index(path.parent.name))
         if len(clips) != self.clips:
             raise UsageError(
                 f"{folder} holds {len(clips)} clips of one second of the ten words, where "
@@ -91,6 +91,11 @@ class SpeechCommands(Dataset):
             "series": torch.from_numpy(np.stack(clips))[:, None],  # (N, 1, 16000)
             "targets": torch.tensor(targets),
         }
+
+
+def _recordings(folder: Path) -> list[Path]:
+    """The recordings of the ten words, in the words' order."""
+    return [path for word in WORDS for path in sorted((folder / word).glob("*.wav"))]
 
 
 def read_wav(path: Path) -> NDArray:

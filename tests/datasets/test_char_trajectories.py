@@ -39,7 +39,12 @@ def ts_lines(indices) -> str:
 
 
 @pytest.fixture
-def characters(tmp_path, monkeypatch) -> Path:
+def small(monkeypatch) -> None:
+    monkeypatch.setattr(char_trajectories.CharTrajectories, "cases", CASES)
+
+
+@pytest.fixture
+def characters(tmp_path, monkeypatch, small) -> Path:
     """A zip of two .ts files with cases of unequal lengths."""
     archive = tmp_path / "remote/CharacterTrajectories.zip"
     archive.parent.mkdir()
@@ -47,7 +52,6 @@ def characters(tmp_path, monkeypatch) -> Path:
         file.writestr("CharacterTrajectories_TRAIN.ts", ts_lines(range(80)))
         file.writestr("CharacterTrajectories_TEST.ts", ts_lines(range(80, CASES)))
         file.writestr("CharacterTrajectories.txt", "about the data")
-    monkeypatch.setattr(char_trajectories.CharTrajectories, "cases", CASES)
     remote = Remote(archive.name, (archive.as_uri(),))
     monkeypatch.setattr(char_trajectories, "ARCHIVE", remote)
     return archive
@@ -63,9 +67,7 @@ def test_char_trajectories(make_cfg, characters, tmp_path):
     cfg = make_cfg("CharTrajectories")
     task, loaders = build_loaders(cfg)
     assert task == describe(cfg) and task.train_samples == loaders.train.num_samples == 140
-    # classes are sorted as the labels' text is: 1, 10, 11, ..., 19, 2, 20, 3, ...
-    order = sorted(str(label) for label in range(1, 21))
-    targets = np.array([order.index(str(i % 20 + 1)) for i in range(CASES)])
+    targets = np.arange(CASES) % 20  # in the order in which the labels appear, 10 after 9
     split, whole = published_split(targets), padded_cases()
     mean = whole[split["train"]].mean((0, 1))
     std = whole[split["train"]].std((0, 1), ddof=1)
@@ -100,6 +102,40 @@ def test_a_cache_that_cannot_be_written_is_done_without(
     after = build_loaders(make_cfg("CharTrajectories"))[1]
     assert torch.equal(before.test.inputs, after.test.inputs)
     assert "series.pt could not be kept" in capsys.readouterr().err
+
+
+def test_classes_are_numbered_as_the_header_names_them_then_as_they_appear(tmp_path):
+    path = tmp_path / "some.ts"
+    cases = [f"1,2:3,4:5,6:{label}" for label in (20, 10, 2, 1, 20)]
+    path.write_text(HEADER + "\n".join(cases))
+    _, labels, classes = char_trajectories.read_ts(path)
+    assert labels == ["20", "10", "2", "1", "20"]
+    assert classes == ["1", "2", "3", "20", "10"]
+    path.write_text("@data\n" + "\n".join(cases))
+    assert char_trajectories.read_ts(path)[2] == ["20", "10", "2", "1"]
+
+
+def write_files(folder: Path, indices) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    half = len(indices) // 2
+    for name, part in zip(char_trajectories.FILES, (indices[:half], indices[half:])):
+        (folder / name).write_text(ts_lines(part))
+
+
+def test_files_with_fewer_cases_are_taken_with_a_warning(make_cfg, small, tmp_path, capsys):
+    cfg = make_cfg("CharTrajectories")
+    folder = tmp_path / "data/CharacterTrajectories"
+    write_files(folder, range(CASES))
+    assert build_loaders(cfg)[0].train_samples == 140
+    assert capsys.readouterr().err == ""
+    write_files(folder, range(20, CASES))  # in place of the others: the cache is made again
+    for _ in range(2):
+        task, loaders = build_loaders(cfg)
+        assert (task.train_samples, loaders.test.num_samples, task.size) == (125, 28, (182,))
+        assert f"{folder} holds 180 of the archive's 200 cases" in capsys.readouterr().err
+    write_files(folder, range(120))
+    with pytest.raises(UsageError, match="120 cases of up to 182 steps and 20 classes"):
+        build_loaders(cfg)
 
 
 def test_a_truncated_zip_leaves_nothing_behind(make_cfg, characters, tmp_path):

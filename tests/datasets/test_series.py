@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
 from datasets.series import observed_steps, step_statistics
@@ -30,3 +31,12 @@ def test_nothing_is_dropped_at_rate_zero():
     assert observed_steps(3, 10, 0) is None
     kept = observed_steps(50, 100, 99)
     assert (kept.sum(1) == 1).all() and torch.equal(kept, observed_steps(50, 100, 99))
+
+
+@pytest.mark.parametrize("rate", [30, 50, 70])
+def test_the_dropped_steps_are_the_papers(rate):
+    generator = torch.Generator().manual_seed(56789)
+    observed = observed_steps(4, 182, rate)
+    for row in observed:
+        dropped = torch.randperm(182, generator=generator)[: int(182 * rate / 100)]
+        assert sorted(dropped.tolist()) == (~row).nonzero().flatten().tolist()

@@ -79,6 +79,10 @@ def test_speech_commands_are_read_once(make_cfg, speech, tmp_path, monkeypatch):
     monkeypatch.setattr(speech_commands, "read_wav", None)  # would fail if called
     again = build_loaders(make_cfg("SpeechCommands"))[1]
     assert torch.equal(first.test.inputs, again.test.inputs)
+    clips = folder / "speech_commands_v0.02"
+    clips.rename(tmp_path / "elsewhere")  # what was made of them is enough
+    assert torch.equal(first.test.inputs, build_loaders(make_cfg("SpeechCommands"))[1].test.inputs)
+    (tmp_path / "elsewhere").rename(clips)
     (folder / "raw.pt").write_bytes((folder / "raw.pt").read_bytes()[:5000])
     with pytest.raises(UsageError, match="raw.pt is damaged.*remove it"):
         build_loaders(make_cfg("SpeechCommands"))
