@@ -49,7 +49,7 @@ class CrossRes:
     resize: str = ""
     interpolation: str = choice("bilinear", ("bilinear", "nearest"))
     resize_blur: bool = False
-    resize_blur_sigma: float = number(1.0, over=0, at_most=1000)
+    resize_blur_sigma: float = number(1.0, at_least=0, at_most=1000)
     blur: bool = False
 
 

@@ -5,14 +5,17 @@ from __future__ import annotations
 from cfg.schema import CrossRes, DatasetParams
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 
 import torch
 from torch import Tensor
 
 from ckconv.errors import UsageError
+from datasets.batches.augmentations import Augmentation
 from datasets.batches.resample import Resampling
 from datasets.batches.transforms import EveryNth, Pipeline
 from datasets.files.stored_images import ImageStore
@@ -79,7 +82,7 @@ class Dataset(ABC):
 
     name: str
     flags: frozenset[str] = frozenset()
-    augmentations: tuple[str, ...] = ()
+    augmentations: Mapping[str, Augmentation] = MappingProxyType({})
     resamples: bool = False
 
     @abstractmethod

@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ckconv.errors import UsageError
+from datasets.batches.augmentations import Augmentation, FlipCrop
 from datasets.files.download import obtain_published, read_file
 from datasets.files.plain_pickle import PlainUnpickler
-from datasets.images import ImageDataset, PixelSequence, RawImages
+from datasets.images import IMAGENET_MEAN, IMAGENET_STD, ImageDataset, PixelSequence, RawImages
 
 PIXELS = 3 * 32 * 32
 
@@ -25,7 +26,8 @@ class CIFAR(ImageDataset):
 
     channels, size = 3, (32, 32)
     train_total = 50_000
-    augmentations = ("resnet",)
+    mean, std = IMAGENET_MEAN, IMAGENET_STD
+    augmentations = {"resnet": Augmentation((FlipCrop(4),))}
     binary_folder: str
     python_folder: str
     files: tuple[tuple[str, int], ...]  # (name, samples); the last one is the test set
@@ -93,7 +95,6 @@ class CIFAR10(CIFAR):
 
     name = "CIFAR10"
     classes = 10
-    mean, std = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
     binary_folder, python_folder = "cifar-10-batches-bin", "cifar-10-batches-py"
     files = (*((f"data_batch_{i}", 10_000) for i in range(1, 6)), ("test_batch", 10_000))
     label_bytes, label_key = 1, "labels"
@@ -104,7 +105,6 @@ class CIFAR100(CIFAR):
 
     name = "CIFAR100"
     classes = 100
-    mean, std = (0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762)
     binary_folder, python_folder = "cifar-100-binary", "cifar-100-python"
     files = (("train", 50_000), ("test", 10_000))
     label_bytes, label_key = 2, "fine_labels"

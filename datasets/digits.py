@@ -27,7 +27,7 @@ class Digits(ImageDataset):
     train_total = 1437
     mean, std, scale = (0.3050,), (0.3758,), 16.0
 
-    def held_out(self, params: DatasetParams) -> int:
+    def held_out(self, params: DatasetParams, total: int | None = None) -> int:
         return VALIDATION_SAMPLES if params.val_fraction else 0
 
     def read(self, root: Path) -> RawImages:

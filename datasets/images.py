@@ -24,10 +24,9 @@ from datasets.base import (
     fixed_tensor,
     sampled_length,
 )
+from datasets.batches.augmentations import Augmentation
 from datasets.batches.transforms import (
-    DigitDistortion,
     Flatten,
-    FlipCrop,
     Normalise,
     Permute,
     Pipeline,
@@ -37,8 +36,10 @@ from datasets.split import held_out_count, hold_out
 from datasets.task import Task
 
 PADDED_LENGTH = 1000  # steps of a noise-padded image
-PERMUTATION_SEED = 92916
+PERMUTATION_SEED = 0  # the published order: its weights know no other
 NOISE_SEED = 1000
+# The published normalisation of CIFAR and of ImageNet, whose statistics these are.
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 @dataclass
@@ -61,12 +62,11 @@ class Images(Dataset):
     mean: tuple[float, ...]  # per channel, of pixel / scale
     std: tuple[float, ...]
     scale: float = 255.0
-    crop_padding: int = 4  # of augmentation `resnet`
     resamples = True
 
-    def held_out(self, params: DatasetParams) -> int:
-        """The number of training samples that are kept for validation."""
-        return held_out_count(self.train_total, params.val_fraction)
+    def held_out(self, params: DatasetParams, total: int | None = None) -> int:
+        """The number of training samples, `total` or as published, kept for validation."""
+        return held_out_count(total or self.train_total, params.val_fraction)
 
     def describe(self, request: Request) -> Task:
         return self.task_of(request, self.train_total, self.held_out(request.params), self.classes)
@@ -83,18 +83,23 @@ class Images(Dataset):
         return Task(self.name, self.channels, classes, size, total - held)
 
     def pipeline(self, request: Request, augment: str | None) -> Pipeline:
-        """Blur and augmentation at the stored size; then another size; then normalisation."""
-        augmenting = {
-            None: [],
-            "resnet": [FlipCrop(self.crop_padding)],
-            "standard": [DigitDistortion()],
-        }
+        """Blur and augmentation at the stored size; then another size; then normalisation; then
+        the augmentation of normalised images.
+        """
+        augmentation = self.augmentations[augment] if augment else Augmentation(())
+        resampling = request.resampling.of_images(self.size)
         return Pipeline(
-            *request.resampling.before_augmentation(),
-            *augmenting[augment],
-            *request.resampling.after_augmentation(),
+            *resampling.before_augmentation(),
+            *augmentation.stored,
+            *resampling.after_augmentation(),
             Normalise(self.mean, self.std, self.scale),
+            *augmentation.normalised,
         )
+
+
+def divided(labels: NDArray, held: int) -> tuple[NDArray, NDArray | None]:
+    """Indices of the samples to train on and of `held` that are held out, None for none."""
+    return hold_out(labels, held) if held else (np.arange(len(labels)), None)
 
 
 class ImageDataset(Images):
@@ -108,9 +113,7 @@ class ImageDataset(Images):
 
     def splits(self, request: Request, state: dict[str, Tensor] | None) -> Splits:
         raw = self.read(request.root)
-        train, validation = np.arange(len(raw.train)), None
-        if held := self.held_out(request.params):
-            train, validation = hold_out(raw.train_labels, held)
+        train, validation = divided(raw.train_labels, self.held_out(request.params))
 
         def split(pixels: NDArray, labels: NDArray, augment: str | None = None) -> Split:
             pipeline = self.pipeline(request, augment)
@@ -136,7 +139,7 @@ class PixelSequence(Dataset):
     def __init__(self, name: str, images: ImageDataset, variant: str | None = None):
         self.name = name
         self.images = images
-        self.augmentations = tuple(a for a in images.augmentations if a == "resnet")
+        self.augmentations = {k: v for k, v in images.augmentations.items() if k == "resnet"}
         self.flags = frozenset({"sr_train", "sr_test", variant} - {None})
 
     def describe(self, request: Request) -> Task:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ckconv.errors import UsageError
+from datasets.batches.augmentations import Augmentation, DigitDistortion, RandomErasing
 from datasets.files.download import Remote, obtain, read_file, unpack_gzip
 from datasets.images import ImageDataset, PixelSequence, RawImages
 
@@ -28,7 +29,7 @@ class MNIST(ImageDataset):
     channels, size, classes = 1, (28, 28), 10
     train_total, test_total = 60_000, 10_000
     mean, std = (0.1307,), (0.3081,)
-    augmentations = ("standard",)
+    augmentations = {"standard": Augmentation((DigitDistortion(),), (RandomErasing(4 / 28),))}
 
     def read(self, root: Path) -> RawImages:
         folder = root / "MNIST" / "raw"

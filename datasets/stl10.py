@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ckconv.errors import UsageError
+from datasets.batches.augmentations import Augmentation, Cutout, FlipCrop
 from datasets.files.download import obtain_published, read_file
 from datasets.images import ImageDataset, RawImages
 
@@ -21,8 +22,7 @@ class STL10(ImageDataset):
     channels, size, classes = 3, (96, 96), 10
     train_total, test_total = 5_000, 8_000
     mean, std = (0.4467, 0.4398, 0.4066), (0.2603, 0.2566, 0.2713)
-    augmentations = ("resnet",)
-    crop_padding = 12
+    augmentations = {"resnet": Augmentation((FlipCrop(12),), (Cutout(32),))}
 
     def read(self, root: Path) -> RawImages:
         folder = root / "stl10_binary"

@@ -8,7 +8,7 @@ from __future__ import annotations
 from cfg.schema import CrossRes
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as functional
@@ -45,8 +45,8 @@ def _blurred_rows(x: Tensor, bell: Tensor) -> Tensor:
 class Resize(nn.Module):
     """Images (B, C, H, W) of any type at another `size`.
 
-    Bilinear interpolation weighs the four nearest pixels and no more, as torchvision does on
-    tensors without antialiasing: at half the resolution it is the mean of 2 x 2 pixels.
+    As Pillow does, and so the published code: bilinear interpolation antialiases where it shrinks,
+    and the nearest pixel is that nearest to the centre.
     """
 
     def __init__(self, size: tuple[int, int], interpolation: str = "bilinear"):
@@ -56,7 +56,9 @@ class Resize(nn.Module):
     def forward(self, x: Tensor, draw: Draw) -> Tensor:
         if x.shape[2:] == self.size:
             return x
-        return functional.interpolate(x.float(), self.size, mode=self.interpolation)
+        if self.interpolation == "nearest":
+            return functional.interpolate(x.float(), self.size, mode="nearest-exact")
+        return functional.interpolate(x.float(), self.size, mode="bilinear", antialias=True)
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ class Resampling:
     """How stored images become others before a network sees them; the defaults leave them alone.
 
     `size` is the (height, width) that they are resized to; `blur` and `resize_blur` ask for a
-    Gaussian of `sigma` pixels, always or where there is a size.
+    Gaussian of `sigma` pixels, always or where images are resized; of sigma 0 there is none.
     """
 
     size: tuple[int, int] | None = None
@@ -98,9 +100,13 @@ class Resampling:
             return f"cross_res.blur={self.blur}"
         return "cross_res.resize=" + ",".join(map(str, self.size))
 
+    def of_images(self, stored: tuple[int, int]) -> Resampling:
+        """The same for images of a stored size, where that size is no change."""
+        return replace(self, size=None) if self.size == stored else self
+
     def before_augmentation(self) -> list[nn.Module]:
         """The blur, if it is asked for."""
-        wanted = self.blur or (self.resize_blur and self.size)
+        wanted = self.sigma and (self.blur or (self.resize_blur and self.size))
         return [Blur(self.sigma)] if wanted else []
 
     def after_augmentation(self) -> list[nn.Module]:

@@ -18,6 +18,8 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from ckconv.errors import UsageError
+from datasets.files.cache import fingerprint
+from program.files import write
 
 EXTENSIONS = (".png", ".jpg", ".jpeg")
 CHUNK = 512  # images that are decoded together
@@ -163,10 +165,14 @@ def in_memory(chunks: Iterable[Chunk], resolution: int) -> ArrayStore:
     return ArrayStore(pixels, np.concatenate(labels))
 
 
-def write_cache(stem: Path, chunks: Iterable[Chunk]) -> None:
-    """Write decoded images as `stem`.pixels and `stem`.labels.npy, whole or not at all."""
+def write_cache(stem: Path, chunks: Iterable[Chunk], sources: Sequence[Path]) -> None:
+    """Write decoded images as `stem`.pixels and `stem`.labels.npy, whole or not at all.
+
+    `stem`.made_of keeps the fingerprint of `sources`, which they were decoded from.
+    """
     stem.parent.mkdir(parents=True, exist_ok=True)
     pixels_part = stem.with_name(f"{stem.name}.{os.getpid()}.pixels.part")
+    made_of = fingerprint(sources)
     labels_part = stem.with_name(f"{stem.name}.{os.getpid()}.labels.part.npy")
     labels = []
     try:
@@ -176,16 +182,19 @@ def write_cache(stem: Path, chunks: Iterable[Chunk]) -> None:
                 labels.append(more_labels)
                 del pixels  # before the next is read: a batch file holds up to 1.6 GB
         np.save(labels_part, np.concatenate(labels), allow_pickle=False)
+        _made_of_path(stem).unlink(missing_ok=True)  # until the others are whole there is none
         os.replace(pixels_part, _pixels_path(stem))
         os.replace(labels_part, _labels_path(stem))
+        write(_made_of_path(stem), made_of)
     finally:
         pixels_part.unlink(missing_ok=True)
         labels_part.unlink(missing_ok=True)
 
 
-def has_cache(stem: Path) -> bool:
-    """Whether `write_cache` has finished under this name."""
-    return _labels_path(stem).exists()  # it is written last
+def has_cache(stem: Path, sources: Sequence[Path]) -> bool:
+    """Whether `write_cache` has finished under this name, with of the same files or folders."""
+    path = _made_of_path(stem)
+    return path.exists() and path.read_text() == fingerprint(sources)
 
 
 def open_cache(stem: Path, resolution: int, in_ram: bool) -> ArrayStore:
@@ -211,3 +220,7 @@ def _pixels_path(stem: Path) -> Path:
 
 def _labels_path(stem: Path) -> Path:
     return stem.with_name(stem.name + ".labels.npy")
+
+
+def _made_of_path(stem: Path) -> Path:
+    return stem.with_name(stem.name + ".made_of")

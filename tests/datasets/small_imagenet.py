@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from datasets.imagenet import BATCHES
+from datasets.files.imagenet_batches import BATCHES
 
 CLASSES = ("n01", "n02", "n03")
 MODES = {

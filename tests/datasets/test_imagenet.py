@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cfg.schema import Config
 
-import pickle
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -19,7 +19,6 @@ from ckconv.errors import UsageError
 from datasets import build_loaders, describe
 from datasets.batches.loader import TensorLoader
 from datasets.batches.stream import StreamLoader
-from datasets.imagenet import read_batch
 
 
 @pytest.fixture
@@ -119,8 +118,10 @@ def test_the_cache_is_made_once_and_whole(cfg, root, capsys):
     assert "decoding the train images once" in capsys.readouterr().out
     assert sorted(path.name for path in (folder / "cache").iterdir()) == [
         "train.labels.npy",
+        "train.made_of",
         "train.pixels",
         "val.labels.npy",
+        "val.made_of",
         "val.pixels",
     ]
     assert (folder / "cache" / "train.pixels").stat().st_size == 60 * 3 * 64
@@ -130,6 +131,37 @@ def test_the_cache_is_made_once_and_whole(cfg, root, capsys):
     assert "decoding" not in capsys.readouterr().out and len(x) == 7
     (folder / "cache" / "train.pixels").write_bytes(b"short")
     with pytest.raises(UsageError, match="cache: this cache is damaged; remove it"):
+        build_loaders(cfg)
+
+
+def test_the_cache_is_made_again_of_other_files(cfg, root, capsys):
+    folder = write_folders(root)
+    build_loaders(with_mode(cfg, "from_cache"))
+    (folder / "train" / "n01" / "n01_000.png").unlink()
+    assert build_loaders(cfg)[0].train_samples == 53
+    shutil.rmtree(folder)
+    write_batches(folder)
+    cfg.dataset_params.val_fraction = 0.0
+    assert build_loaders(cfg)[0].train_samples == 40
+    capsys.readouterr()
+    build_loaders(cfg)
+    assert "decoding" not in capsys.readouterr().out
+    (folder / "train_data_batch_3").write_bytes((folder / "val_data").read_bytes() + b" ")
+    build_loaders(cfg)
+    assert "decoding the train images once" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("place", ["Imagenet-k", "Imagenet8", "imagenet8"])
+def test_the_root_may_be_the_data_sets_own_folder(cfg, root, place):
+    """As the published commands have it; Imagenet-k stands for the resolution's own."""
+    folder = write_folders(root)
+    if place.islower():
+        folder = folder.rename(root / place)
+    cfg.dataset_params.root = str(root / place)
+    assert build_loaders(cfg)[0].train_samples == 54
+    shutil.rmtree(folder)
+    with pytest.raises(UsageError, match=f"{root / 'Imagenet8' / 'train'}"):
+        cfg.dataset_params.root = str(root / "Imagenet-k")
         build_loaders(cfg)
 
 
@@ -163,42 +195,6 @@ def test_published_batch_files(cfg, root, place, npz, mode):
     kept = {image.transpose(2, 0, 1).tobytes() for image in images}
     assert len(kept) == 40 and {row.astype(np.uint8).tobytes() for row in first} <= kept
     assert torch.cat([y for _, y in loaders.test.batches()]).tolist() == [0, 1, 0, 1]
-
-
-@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
-def test_pickles_of_all_protocols(root, protocol):
-    write_batches(root / "x", protocol=protocol)
-    pixels, labels = read_batch(root / "x" / "val_data", 8)
-    assert pixels.shape == (4, 3, 8, 8) and labels.tolist() == [0, 1, 0, 1]
-
-
-class Harm:
-    def __reduce__(self):
-        return (print, ("harm was done",))
-
-
-@pytest.mark.parametrize(
-    ("content", "reason"),
-    [
-        ({"data": Harm(), "labels": [1]}, "asks for builtins.print"),
-        ({"data": np.zeros((2, 192), np.uint8)}, "is damaged"),
-        ({"data": np.zeros((2, 192), np.uint8), "labels": [1]}, "a label from 1 to 1000 for each"),
-        ({"data": np.zeros((2, 192), np.uint8), "labels": [0, 1]}, "a label from 1 to 1000"),
-        ({"data": np.zeros((2, 192), np.uint8), "labels": [1, 1001]}, "a label from 1 to 1000"),
-        ({"data": np.zeros((2, 768), np.uint8), "labels": [1, 2]}, "images of 8 x 8 pixels"),
-        ({"data": [[1, 2]], "labels": [1]}, "images of 8 x 8 pixels"),
-    ],
-)
-def test_batch_files_that_are_refused(tmp_path, content, reason, capsys):
-    path = tmp_path / "val_data"
-    path.write_bytes(pickle.dumps(content))
-    with pytest.raises(UsageError, match=reason) as raised:
-        read_batch(path, 8)
-    assert str(path) in str(raised.value)
-    path.write_bytes(path.read_bytes()[:-20])
-    with pytest.raises(UsageError, match="val_data: "):
-        read_batch(path, 8)
-    assert "harm" not in capsys.readouterr().out
 
 
 def test_mistakes_name_the_folder_or_file(cfg, root):

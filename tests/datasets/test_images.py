@@ -56,6 +56,10 @@ def test_stl10_images_stand_upright(make_cfg, tmp_path, monkeypatch):
     x, y = everything(loaders.test)
     pixels = x * torch.tensor(STL10.std).view(3, 1, 1) + torch.tensor(STL10.mean).view(3, 1, 1)
     assert np.array_equal((pixels * 255).round().byte().numpy(), content["test"])
+    cfg = make_cfg("STL10", val_fraction=0.0)
+    cfg.train.augment = "resnet"
+    stages = build_loaders(cfg)[1].train.pipeline.stages
+    assert [type(stage).__name__ for stage in stages] == ["FlipCrop", "Normalise", "Cutout"]
     assert y.tolist() == list(range(10))
     (folder / "train_y.bin").write_bytes(labels(20).tobytes())
     with pytest.raises(UsageError, match="train_y.bin"):
@@ -92,6 +96,7 @@ def test_permuted_pixels(make_cfg, mnist):
     plain = build_loaders(make_cfg("sMNIST", val_fraction=0.25))[1]
     permuted = build_loaders(make_cfg("sMNIST", permuted=True, val_fraction=0.25))[1]
     order = permuted.state["permutation"]
+    assert order.tolist() == np.random.RandomState(0).permutation(784).tolist()
     assert order.sort().values.tolist() == list(range(784)) and order.dtype == torch.int64
     assert (order != torch.arange(784)).sum() > 700
     for split in ("train", "validation", "test"):

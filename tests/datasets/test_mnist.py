@@ -84,3 +84,14 @@ def test_mnist_is_downloaded_from_its_mirrors(make_cfg, mnist, tmp_path, monkeyp
     after = everything(build_loaders(make_cfg("MNIST", val_fraction=0.0))[1].test)
     assert torch.equal(before[0], after[0])
     assert sorted(path.name for path in raw.parent.iterdir()) == ["raw"]
+
+
+def test_digits_are_distorted_and_erased_in_training_alone(make_cfg, mnist):
+    cfg = make_cfg("MNIST", val_fraction=0.25)
+    cfg.train.augment = "standard"
+    loaders = build_loaders(cfg)[1]
+    stages = [type(stage).__name__ for stage in loaders.train.pipeline.stages]
+    assert stages == ["DigitDistortion", "Normalise", "RandomErasing"]
+    assert [type(stage).__name__ for stage in loaders.test.pipeline.stages] == ["Normalise"]
+    x, _ = next(loaders.train.batches())
+    assert x.shape == (16, 1, 28, 28) and ((x == 0).sum((1, 2, 3)) >= 121).any()

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 import torchvision.transforms.functional as published
-from torchvision.transforms import InterpolationMode
+from PIL import Image
 
 from ckconv.errors import UsageError
 from datasets import build_loaders, describe
@@ -23,18 +24,27 @@ def images(*size, samples=4):
 
 
 @pytest.mark.parametrize("size", [(16, 16), (28, 20), (40, 36), (8, 32)])
-def test_resize_is_torchvisions_on_tensors(size):
+def test_resize_is_pillows(size):
     x = images(32, 32)
-    for name in ("bilinear", "nearest"):
-        mode = InterpolationMode(name)
-        expected = published.resize(x.float(), size, mode, antialias=False)
-        torch.testing.assert_close(Resize(size, name)(x, NO_DRAW), expected)
+    for name, method in (("bilinear", Image.BILINEAR), ("nearest", Image.NEAREST)):
+        expected = [
+            np.asarray(Image.fromarray(i.permute(1, 2, 0).numpy()).resize(size[::-1], method))
+            for i in x
+        ]
+        expected = torch.from_numpy(np.stack(expected)).permute(0, 3, 1, 2).float()
+        error = Resize(size, name)(x, NO_DRAW) - expected
+        if name == "nearest":  # a place between two pixels may round
+            assert (error == 0).float().mean() > (0.75 if 32 % size[1] else 0.999)
+        else:  # Pillow rounds to 8 bits, twice
+            assert error.abs().max() < 1.01 and error.square().mean().sqrt() < 0.4
 
 
-def test_half_the_resolution_is_the_mean_of_four_pixels():
-    x = images(12, 8)
-    expected = torch.nn.functional.avg_pool2d(x.float(), 2)
-    torch.testing.assert_close(Resize((6, 4))(x, NO_DRAW), expected)
+def test_half_the_resolution_weighs_its_neighbours_too():
+    x = images(12, 8).float()
+    weights = torch.tensor([1.0, 3, 3, 1]) / 8
+    inner = x[:, :, 1:-1, 1:-1]  # without the edge, which has fewer neighbours
+    inner = (inner.unfold(2, 4, 2) @ weights).unfold(3, 4, 2) @ weights
+    torch.testing.assert_close(Resize((6, 4))(x, NO_DRAW)[:, :, 1:-1, 1:-1], inner)
 
 
 def test_the_stored_size_is_left_alone():
@@ -68,7 +78,8 @@ def test_resized_digits_and_their_task(make_cfg):
     small = next(build_loaders(cfg)[1].test.batches())[0]
     whole = next(build_loaders(make_cfg("Digits"))[1].test.batches())[0]
     assert small.shape[2:] == (4, 4)
-    torch.testing.assert_close(small, torch.nn.functional.avg_pool2d(whole, 2))
+    expected = torch.nn.functional.interpolate(whole, (4, 4), mode="bilinear", antialias=True)
+    torch.testing.assert_close(small, expected)
 
 
 def test_not_square(make_cfg):
@@ -113,6 +124,17 @@ def test_blur_flip_and_crop_come_at_the_stored_size(make_cfg):
     ]
 
 
+def test_images_that_are_not_resized_are_not_blurred_for_it(make_cfg):
+    own_size = configured(make_cfg, resize="32,32", resize_blur=True)
+    assert stage_names(own_size) == ["Normalise"]
+    assert stage_names(configured(make_cfg, resize="32,32", blur=True)) == ["Blur", "Normalise"]
+
+
+def test_a_blur_of_no_width_is_none(make_cfg):
+    for flags in ({"blur": True}, {"resize_blur": True, "resize": "16,16"}):
+        assert "Blur" not in stage_names(configured(make_cfg, resize_blur_sigma=0.0, **flags))
+
+
 @pytest.mark.parametrize("text", ["16", "16,0", "16,16,16", "a,b", "-4,4", "4.5,4"])
 def test_a_size_that_is_none(make_cfg, text):
     with pytest.raises(UsageError, match="cross_res.resize="):
@@ -122,8 +144,8 @@ def test_a_size_that_is_none(make_cfg, text):
 def test_flags_that_cannot_be_honoured(make_cfg):
     with pytest.raises(UsageError, match="cross_res.interpolation=bicubic"):
         describe(configured(make_cfg, interpolation="bicubic"))
-    with pytest.raises(UsageError, match="cross_res.resize_blur_sigma=0"):
-        describe(configured(make_cfg, resize_blur_sigma=0.0))
+    with pytest.raises(UsageError, match="cross_res.resize_blur_sigma=-1.0: give a number from 0"):
+        describe(configured(make_cfg, resize_blur_sigma=-1.0))
     with pytest.raises(UsageError, match="cross_res.resize=4,4: sDigits has no images"):
         describe(configured(make_cfg, "sDigits", resize="4,4"))
     with pytest.raises(UsageError, match="cross_res.blur=True: AddProblem"):
