@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import zipfile
 from pathlib import Path
 
@@ -173,3 +175,22 @@ def test_a_bad_line_is_named(tmp_path, line, message):
     path.write_text(HEADER)
     with pytest.raises(UsageError, match="bad.ts.*no cases"):
         char_trajectories.read_ts(path)
+
+
+@pytest.mark.real_data
+def test_the_real_trajectories(make_cfg, tmp_path):
+    """The whole archive, or the half whose labels can be had without it."""
+    stored = Path(os.environ["FLEXCONV_DATA"]) / "CharacterTrajectories"
+    if not stored.is_dir():
+        pytest.skip("needs CharacterTrajectories under FLEXCONV_DATA")
+    for name in char_trajectories.FILES:  # what is made of them is kept elsewhere
+        shutil.copy(stored / name, tmp_path)
+    (tmp_path / "data").mkdir()
+    tmp_path.joinpath("data", "CharacterTrajectories").symlink_to(tmp_path)
+    loaders = build_loaders(make_cfg("CharTrajectories"))[1]
+    sizes = [loader.num_samples for loader in (loaders.train, loaders.validation, loaders.test)]
+    assert sizes in ([2000, 429, 429], [1000, 214, 215])
+    x, y = next(loaders.test.batches())
+    assert x.shape[1:] == (3, 182) and abs(x.mean()) < 0.2 and 0.5 < x.std() < 1.5
+    counts = loaders.train.targets.bincount()
+    assert len(counts) == 20 and counts.max() < 2 * counts.min()
