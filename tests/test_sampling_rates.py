@@ -200,7 +200,7 @@ def test_a_run_tests_at_another_rate(tmp_path, monkeypatch, capsys, trajectories
         "mask.init_value=0.5",
         "train.batch_size=16",
         "train.lr=0.01",
-        "train.epochs=12",
+        "train.epochs=16",
         "train.scheduler=cosine",
     ]
     half = run(monkeypatch, tmp_path / "half", *flags, "dataset_params.sr_test=2")
