@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from ckconv.errors import UsageError
 from datasets.base import Dataset, Request, Splits, sampled_length
 from datasets.files.cache import cached, fingerprint
-from datasets.files.download import Remote, obtain, read_file, unpack_zip
+from datasets.files.download import Remote, obtain, unpack_zip
+from datasets.files.ts import named_classes, read_ts
 from datasets.series import series_splits
 from datasets.split import three_way_sizes
 from datasets.task import Task
@@ -81,10 +81,10 @@ class CharTrajectories(Dataset):
     def _read(self, folder: Path) -> dict[str, Tensor]:
         series, labels, classes = [], [], []
         for name in FILES:
-            more_series, more_labels, more_classes = read_ts(folder / name)
+            more_series, more_labels = read_ts(folder / name)
             series += more_series
             labels += more_labels
-            classes += more_classes
+            classes += named_classes(folder / name) + more_labels
         numbers = {label: number for number, label in enumerate(dict.fromkeys(classes))}
         targets = np.array([numbers[label] for label in labels], np.int64)
         channels = {case.shape[0] for case in series}
@@ -105,43 +105,6 @@ class CharTrajectories(Dataset):
             f"{classes} classes, where {self.cases}, {self.length} and {self.classes} belong; "
             "remove it to have it downloaded again"
         )
-
-
-def read_ts(path: Path) -> tuple[list[NDArray], list[str], list[str]]:
-    """The cases (channels, length), float32, of a `.ts` file, their labels, and its classes.
-
-    After the header, which ends with @data, a line is a case: channels separated by colons, their
-    values by commas, and the label last. Cases may differ in length, the channels of one may not.
-    The classes are in the order in which the file first names them, in its header or after it.
-    Raises `UsageError` naming the file and the line that is not so.
-    """
-    series, labels, classes = [], [], []
-    in_header = True
-    text = read_file(path).decode("utf-8", errors="replace")
-    for number, line in enumerate(text.splitlines(), start=1):
-        line = line.strip()
-        if not line or line.startswith(("#", "@")) or in_header:
-            in_header = in_header and line.lower() != "@data"
-            if line.lower().startswith("@classlabel true"):
-                classes += line.split()[2:]
-            continue
-        case, label = _case(line, f"{path}, line {number}")
-        series.append(case)
-        labels.append(label)
-    if not series:
-        raise UsageError(f"{path} is damaged or another file: it holds no cases after @data")
-    return series, labels, list(dict.fromkeys(classes + labels))
-
-
-def _case(line: str, place: str) -> tuple[NDArray, str]:
-    *channels, label = line.split(":")
-    try:
-        case = np.array([channel.split(",") for channel in channels], np.float32)
-    except ValueError as error:
-        raise UsageError(f"{place}: not a case of numbers ({error})") from error
-    if case.ndim != 2 or not np.isfinite(case).all() or not label:
-        raise UsageError(f"{place}: channels, values or the label are missing")
-    return case, label.strip()
 
 
 DATASETS = (CharTrajectories(),)

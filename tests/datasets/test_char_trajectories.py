@@ -106,22 +106,28 @@ def test_a_cache_that_cannot_be_written_is_done_without(
     assert "series.pt could not be kept" in capsys.readouterr().err
 
 
-def test_classes_are_numbered_as_the_header_names_them_then_as_they_appear(tmp_path):
-    path = tmp_path / "some.ts"
-    cases = [f"1,2:3,4:5,6:{label}" for label in (20, 10, 2, 1, 20)]
-    path.write_text(HEADER + "\n".join(cases))
-    _, labels, classes = char_trajectories.read_ts(path)
-    assert labels == ["20", "10", "2", "1", "20"]
-    assert classes == ["1", "2", "3", "20", "10"]
-    path.write_text("@data\n" + "\n".join(cases))
-    assert char_trajectories.read_ts(path)[2] == ["20", "10", "2", "1"]
-
-
 def write_files(folder: Path, indices) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     half = len(indices) // 2
     for name, part in zip(char_trajectories.FILES, (indices[:half], indices[half:])):
         (folder / name).write_text(ts_lines(part))
+
+
+def test_classes_are_numbered_as_the_header_names_them_then_as_they_appear(
+    make_cfg, small, tmp_path
+):
+    folder = tmp_path / "data/CharacterTrajectories"
+    write_files(folder, range(CASES))
+    for name in char_trajectories.FILES:
+        text = (
+            (folder / name).read_text().replace("@classLabel true 1 2 3", "@ClassLabel true 7 20")
+        )
+        (folder / name).write_text(text)
+    order = ["7", "20", *(str(n) for n in range(1, 20) if n != 7)]
+    targets = np.array([order.index(str(i % 20 + 1)) for i in range(CASES)])
+    loaders = build_loaders(make_cfg("CharTrajectories"))[1]
+    for name, indices in published_split(targets).items():
+        assert getattr(loaders, name).targets.tolist() == targets[indices].tolist()
 
 
 def test_files_with_fewer_cases_are_taken_with_a_warning(make_cfg, small, tmp_path, capsys):
