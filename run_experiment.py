@@ -7,12 +7,11 @@ from cfg.schema import Config
 
 import time
 
-from datasets import describe
+from datasets import describe, own_loaders
 from program import distributed
 from program.command_line import Job, program
 from program.files import write_json
 from program.folder import KERNELS, RESULT, write_config
-from training.data import own_loaders
 from training.loop import fit
 from training.network import prepared_network
 from training.report.epochs import EpochLog, results_text

@@ -6,10 +6,9 @@ from cfg.schema import Config
 
 import itertools
 
-from datasets import describe
+from datasets import describe, own_loaders
 from program.command_line import Job, program
 from program.folder import TRACE, made_folder
-from training.data import own_loaders
 from training.network import prepared_network
 from training.profiling.measure import measure
 from training.profiling.report import result, table, write_files

@@ -6,6 +6,8 @@ kernel generation included, is the same for all.
 
 from __future__ import annotations
 
+from cfg.schema import Config
+
 import copy
 import importlib.util
 import math
@@ -73,7 +75,7 @@ class Backend:
         model = with_ordinary_convolutions(model) if self.ordinary else model
         return self.place(model, problem.inputs.device, problem.cfg)
 
-    def place(self, model: nn.Module, device: torch.device, cfg: Any) -> nn.Module:
+    def place(self, model: nn.Module, device: torch.device, cfg: Config) -> nn.Module:
         """The model on its device, in the layout of this backend."""
         return runtime.place(model, device, self.layout or cfg.train.channels_last)
 

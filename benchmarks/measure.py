@@ -152,10 +152,9 @@ def compare(
     for _ in range(settings.rounds):
         for name, runner in runners.items():
             runner.result.samples.append(timed(runner.step, settings, repeats[name]))
-    if settings.resident:
-        for name, result in results.items():
-            if not result.skipped:
-                result.resident_bytes = resident_memory(workload.name, name, mode, settings)
+    for name, result in results.items():
+        if settings.resident and not result.skipped:
+            result.resident_bytes = resident_memory(workload.name, name, mode, settings)
     return {
         "workload": workload.name,
         "mode": mode,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from cfg.schema import Config
+
 import math
 from dataclasses import dataclass, field
 from typing import Any
@@ -77,7 +79,7 @@ class Problem:
     """A workload made ready on a device: its network with kernels of their final size, a batch."""
 
     workload: Workload
-    cfg: Any
+    cfg: Config
     task: Task
     model: nn.Module
     inputs: Tensor  # (B, C, *size)

@@ -10,8 +10,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ckconv.config import ConvConfig, KernelConfig, MaskConfig, NetConfig, RegularizeConfig
-from ckconv.fields import choice, number
+from ckconv.config import (
+    ConvConfig,
+    KernelConfig,
+    MaskConfig,
+    NetConfig,
+    RegularizeConfig,
+    choice,
+    number,
+)
 
 SAMPLING_RATES = (1, 2, 4, 8)  # every n-th sample is kept
 MANY = 1_000_000_000

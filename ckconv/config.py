@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from ckconv import fields
 from ckconv.errors import UsageError, check_choice
-from ckconv.fields import choice, number
+from ckconv.fields import choice, number  # for the schema of the flags too
 
 LONGEST = 1_000_001  # the largest horizon, in samples
 WIDEST = 65_536  # channels of a layer, hidden units of a generator

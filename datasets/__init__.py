@@ -25,8 +25,9 @@ from datasets.base import Dataset, Request, Split
 from datasets.batches.loader import TensorLoader
 from datasets.batches.stream import StreamLoader
 from datasets.task import Loader, Loaders, Task
+from program import distributed
 
-__all__ = ["DATASETS", "Loader", "Loaders", "Task", "build_loaders", "describe"]
+__all__ = ["DATASETS", "Loader", "Loaders", "Task", "build_loaders", "describe", "own_loaders"]
 
 # The table. Each file hands out its data sets as `DATASETS`.
 FILES = (
@@ -96,6 +97,20 @@ def build_loaders(
         _loader(cfg, splits.test, train=False, **place),
         splits.state,
     )
+
+
+def own_loaders(
+    cfg: Config,
+    device: torch.device,
+    state: dict[str, Tensor] | None = None,
+    *,
+    size: tuple[int, int] | None = None,
+    task: Task | None = None,
+) -> tuple[Task, Loaders]:
+    """`build_loaders` for this process of the run; one of each machine goes first."""
+    with distributed.first_on_machine():
+        rank, processes = distributed.rank(), distributed.world_size()
+        return build_loaders(cfg, device, rank, processes, state, size=size, task=task)
 
 
 def _loader(cfg: Config, split: Split, **settings: Any) -> TensorLoader:

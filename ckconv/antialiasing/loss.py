@@ -52,19 +52,25 @@ def regularizer(
     )
     fields.check(RegularizeConfig, settings, "kernel.regularize_params.")
     layers = [module for module in model.modules() if isinstance(module, CKConv)]
-    losses = []
     # Layers that are alike go through together: a training step launches a few kernels for all.
-    for (limit, masked, _), group in _groups(layers, settings).items():
-        own = frequencies_of([layer.generator for layer in group], gauss_stddevs)
-        if method == "summed":
-            own = own.sum(1, keepdim=True)  # (layers, filters or 1)
-        masks = _mask_frequencies(group, gauss_stddevs)[:, None] if masked else 0.0
-        excess = own + (masks - limit) / own.shape[1]
-        losses.append(_penalty(excess, fn).sum())
+    groups = _groups(layers, settings).items()
+    losses = [_group_loss(group, limit, masked, settings) for (limit, masked, _), group in groups]
     if not losses:
         parameter = next(model.parameters(), torch.zeros(()))
         return torch.zeros((), device=parameter.device)
     return factor * torch.stack(losses).sum()
+
+
+def _group_loss(
+    layers: list[CKConv], limit: float, masked: bool, settings: RegularizeConfig
+) -> Tensor:
+    """The penalty of alike layers with one Nyquist frequency `limit`, a scalar."""
+    own = frequencies_of([layer.generator for layer in layers], settings.gauss_stddevs)
+    if settings.method == "summed":
+        own = own.sum(1, keepdim=True)  # (layers, filters or 1)
+    masks = _mask_frequencies(layers, settings.gauss_stddevs)[:, None] if masked else 0.0
+    excess = own + (masks - limit) / own.shape[1]
+    return _penalty(excess, settings.fn).sum()
 
 
 def _penalty(excess: Tensor, fn: str) -> Tensor:

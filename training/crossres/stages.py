@@ -14,11 +14,11 @@ from typing import Any
 from torch import Tensor, nn
 
 from ckconv.nn import NJet
+from datasets import own_loaders
 from datasets.task import Loader, Loaders, Task
 from models import set_resolution
 from program import device
 from training.crossres.record import AS_IS, FINE_TUNED, SOURCE, Record
-from training.data import own_loaders
 from training.evaluation import evaluate
 from training.loop import fit
 from training.report.progress import Progress
