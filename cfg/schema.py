@@ -69,7 +69,7 @@ class OptimizerParams:
 @dataclass
 class SchedulerParams:
     decay_steps: list[int] = number([], at_least=0, at_most=MANY)
-    decay_factor: float = number(5.0, over=0)
+    decay_factor: float = number(5.0, over=0, at_most=1e6)
     patience: int = number(20, at_least=0, at_most=MANY)
     warmup_epochs: int = number(-1, at_least=-1, at_most=MANY)
 
@@ -79,12 +79,12 @@ class Train:
     do: bool = True
     epochs: int = number(25, at_least=0, at_most=MANY)
     batch_size: int = number(64, at_least=1, at_most=MANY)
-    lr: float = number(0.01, over=0)
+    lr: float = number(0.01, over=0, at_most=1e30)
     augment: str | None = None
     optimizer: str = "Adam"
     optimizer_params: OptimizerParams = field(default_factory=OptimizerParams)
-    omega_0_lr_factor: float = number(1.0, at_least=0)
-    mask_params_lr_factor: float = number(1.0, at_least=0)
+    omega_0_lr_factor: float = number(1.0, at_least=0, at_most=1e6)
+    mask_params_lr_factor: float = number(1.0, at_least=0, at_most=1e6)
     weight_decay: float = number(0.0, at_least=0)
     mask_l2_norm: float = number(0.0, at_least=0)
     magnitude_reg: float = number(0.0, at_least=0)

@@ -47,8 +47,11 @@ def write(path: Path, content: str | bytes | memoryview) -> None:
 
 
 def write_json(path: Path, values: Any, indent: int = 2) -> None:
-    """Write plain values as JSON."""
-    write(path, json.dumps(values, indent=indent) + "\n")
+    """Write plain values as JSON, which has no word for infinity or for what is not a number.
+
+    Raises `ValueError` for those.
+    """
+    write(path, json.dumps(values, indent=indent, allow_nan=False) + "\n")
 
 
 def write_csv(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:

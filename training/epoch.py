@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from cfg.schema import Config, Train
 
-import math
 import sys
 import time
 from collections.abc import Iterator
@@ -14,12 +13,12 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from ckconv.errors import UsageError
 from ckconv.nn import recorded_kernels
 from datasets.task import Loader, Task
 from program import device, distributed
 from program.interruption import Interruption
 from training.evaluation import Totals, evaluate
+from training.finite import check_loss
 from training.losses import regularization, task_loss
 from training.state import Training
 
@@ -44,7 +43,7 @@ def train_epoch(
     for step, (inputs, target) in enumerate(bar, start=part["steps"] + 1):
         loss = train_step(training, inputs, target, task, cfg, totals)
         if not loss.is_cuda or step % FINITE_CHECK_EVERY == 0 or step == steps:
-            check_finite(distributed.mean_over_ranks(loss).item(), step, epoch, cfg.train.lr)
+            check_loss(distributed.mean_over_ranks(loss).item(), step, epoch, cfg.train.lr)
         if interruption.is_asked():
             done = {"steps": step, "sums": totals.whole(), "seconds": time.perf_counter() - started}
             training.progress.part = part | done
@@ -96,15 +95,6 @@ def judge(training: Training, judged: Loader | None, task: Task, cfg: Config) ->
 def epoch_steps(loader: Loader, train: Train) -> int:
     """Optimizer steps in an epoch."""
     return min(len(loader), train.max_batches) if train.max_batches else len(loader)
-
-
-def check_finite(loss: float, step: int, epoch: int, lr: float) -> None:
-    """Raise `UsageError` for a loss that is infinite or not a number."""
-    if not math.isfinite(loss):
-        raise UsageError(
-            f"the loss is {loss} at step {step} of epoch {epoch + 1}: training diverged; lower "
-            f"train.lr={lr}, or set train.grad_clip"
-        )
 
 
 def named(split: str, results: dict[str, float]) -> dict[str, float]:

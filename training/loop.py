@@ -15,6 +15,7 @@ from ckconv.errors import UsageError
 from datasets.task import Loader, Loaders, Task
 from program.interruption import Interruption
 from training.epoch import epoch_steps, judge, named, train_epoch
+from training.finite import check_row
 from training.report.epochs import EpochLog
 from training.state import Progress, Training
 
@@ -37,8 +38,9 @@ def fit(
     of a run that is continued. Writes `last.pt` after every epoch, with `save_start` also before
     the first one, and `best.pt` after a best one.
 
-    Raises `UsageError` where the loss is no longer a number; the last checkpoint stays. Raises
-    `Interrupted` on SIGTERM, SIGUSR1 or SIGUSR2, with the state after the last step in `last.pt`.
+    Raises `UsageError` where loss, results or weights are no longer finite; the last checkpoint
+    stays. Raises `Interrupted` on SIGTERM, SIGUSR1 or SIGUSR2, with the state after the last step
+    in `last.pt`.
     """
     judged = judged_split(loaders, cfg.train)
     training = Training(model, task, cfg, epoch_steps(loaders.train, cfg.train), epochs)
@@ -72,6 +74,7 @@ def one_epoch(
     row = train_epoch(training, loader, task, cfg, interruption, started)
     results = judge(training, judged, task, cfg)
     row |= named(cfg.train.select_on, results)
+    check_row(row, cfg.train.lr)
     training.schedule.end_epoch(results.get(task.metric))
     row["seconds"] = round(time.perf_counter() - started, 3)
     progress.end_epoch(row, results, task)

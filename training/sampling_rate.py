@@ -12,6 +12,7 @@ from torch import nn
 from datasets.task import Loader, Task
 from models import set_resolution
 from training.evaluation import evaluate
+from training.finite import check_results
 
 
 def at_test_rate(model: nn.Module, task: Task, cfg: Config) -> nn.Module:
@@ -41,6 +42,11 @@ def fix_kernel_sizes(model: nn.Module, task: Task) -> None:
 
 
 def tested(model: nn.Module, loader: Loader, task: Task, cfg: Config) -> dict[str, float]:
-    """The results of `evaluate` on the test set, at its own rate."""
+    """The results of `evaluate` on the test set, at its own rate.
+
+    Raises `UsageError` where they are not finite.
+    """
     model = at_test_rate(model, task, cfg)
-    return evaluate(model, loader, task, cfg.train.precision, cfg.train.report_top5_acc)
+    results = evaluate(model, loader, task, cfg.train.precision, cfg.train.report_top5_acc)
+    check_results("test", results)
+    return results

@@ -16,6 +16,7 @@ from datasets.task import Task
 from program import distributed
 from program.folder import BEST, LAST
 from training import checkpoints
+from training.finite import check_weights
 from training.optimizer import build_optimizer
 from training.report.progress import Progress
 from training.schedule import Schedule
@@ -36,6 +37,7 @@ class Training:
         epochs: int | None = None,
     ) -> None:
         self.model = model
+        self.lr = cfg.train.lr
         self.epochs = cfg.train.epochs if epochs is None else epochs
         self.optimizer = build_optimizer(model, cfg.train)
         self.schedule = Schedule(
@@ -62,7 +64,12 @@ class Training:
             self.averaged.update_parameters(self.model)
 
     def save(self, folder: Path, extra: dict[str, Any]) -> None:
-        """Write `best.pt` if the last epoch is the best, then `last.pt`; every process must ask."""
+        """Write `best.pt` if the last epoch is the best, then `last.pt`; every process must ask.
+
+        Raises `UsageError`, and leaves both as they are, for weights that are not finite.
+        """
+        for model in (self.model, self.tested_model):
+            check_weights(model, self.progress.epoch, self.lr)
         progress = {"progress": asdict(self.progress)}
         if self.progress.is_best and not self.progress.part:
             best = {"model": self.tested_model.state_dict()}

@@ -20,6 +20,7 @@ from models import set_resolution
 from program import device
 from training.crossres.record import AS_IS, FINE_TUNED, SOURCE, Record
 from training.evaluation import evaluate
+from training.finite import check_results
 from training.loop import fit
 from training.report.progress import Progress
 
@@ -106,5 +107,6 @@ class CrossRes:
         if name not in self.record.results:
             train = self.cfg.train
             results = evaluate(self.model, test, self.task, train.precision, train.report_top5_acc)
+            check_results(f"{name.replace('_', ' ')} test", results)
             self.record.add(name, results, self.model, progress)
         self.record.show(name)

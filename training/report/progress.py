@@ -36,7 +36,9 @@ class Progress:
             self.best, self.best_loss = results[task.metric], results["loss"]
 
     def _is_better(self, results: dict[str, float], task: Task) -> bool:
-        if self.best is None:
+        if not math.isfinite(results[task.metric]):
+            return False
+        if self.best is None or not math.isfinite(self.best):
             return True
         sign = 1 if task.metric == "accuracy" else -1
         new, old = sign * results[task.metric], sign * self.best
