@@ -33,7 +33,9 @@ def write_stays(folder: Path, count: int = 60) -> None:
     for i in range(count):
         hours = range(1, 6 + i % 7)
         values = [random.randn(2).round(3) for _ in hours]
-        text = stay_text(hours, (50 + i, i % 2, "NaN", "NaN", -i), values, 4 if i % 3 == 0 else None)
+        text = stay_text(
+            hours, (50 + i, i % 2, "NaN", "NaN", -i), values, 4 if i % 3 == 0 else None
+        )
         (folder / f"p{i:06d}.psv").write_text(text)
 
 
