@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +20,6 @@ from ckconv.nn.conv import CKConv
 
 # Applied in order to every name, outermost module first.
 _RENAME = (
-    (r"^module\.", ""),  # nn.DataParallel's prefix
     (r"^cconv1\.", "stem."),
     (r"^norm1\.", "stem_norm."),
     (r"^out_layer\.|^finallyr\.", "head."),
@@ -35,7 +35,11 @@ _PUBLISHED = re.compile(
     r"(^|\.)(Kernel|cconv[12]|out_layer|finallyr|kernel_net|output_linear|mask_params|train_length)(\.|$)"
 )
 _KERNEL_NET = re.compile(r"^(?P<owner>.*?)kernel_net\.(?P<index>\d+)\.(?P<rest>.+)$")
-_SETTINGS = ("temperature", "mask_threshold")  # settings that were stored as buffers
+# What else was stored as buffers: settings, and the kernel that was sampled last.
+_NO_WEIGHTS = ("temperature", "mask_threshold", "conv_kernel")
+# Where programs keep the weights in a checkpoint, and what they put before their names.
+_WEIGHTS = ("model", "state_dict", "model_state_dict")
+_WRAPPERS = re.compile(r"^((module|model|_orig_mod)\.)+|(?<=\.)_orig_mod\.")
 
 
 def is_published(state: Mapping[str, Tensor]) -> bool:
@@ -43,18 +47,36 @@ def is_published(state: Mapping[str, Tensor]) -> bool:
     return any(_PUBLISHED.search(name) for name in state)
 
 
+def unwrap(content: Mapping[str, Any]) -> dict[str, Tensor]:
+    """The parameters in a checkpoint's content, by the names they have in the network itself.
+
+    They may lie under `model`, `state_dict` or `model_state_dict`, and have the prefixes of
+    DataParallel, `torch.compile`, weight averaging and training frameworks: `module.`,
+    `_orig_mod.`, `model.`. How many weights were averaged, `n_averaged`, is left out.
+    """
+    inner = [content[key] for key in _WEIGHTS if isinstance(content.get(key), Mapping)]
+    if inner:
+        return unwrap(inner[0])
+    return {
+        _WRAPPERS.sub("", str(name)): value
+        for name, value in content.items()
+        if str(name).rpartition(".")[2] != "n_averaged"
+    }
+
+
 def load_state_dict(module: nn.Module, state: Mapping[str, Tensor], strict: bool = True) -> None:
     """Load a published state dict into a generator, a layer or a network of this library.
 
     Args:
         module: what to load into; its shapes decide what fits.
-        state: parameter names as published.
+        state: parameter names as published; `unwrap` is applied to it.
         strict: demand that every parameter is in `state` and the other way round. The kernel's
             length and a fixed omega_0, which older checkpoints lack, may always be missing.
 
     Raises:
         UsageError: where the two do not fit, naming the first parameters that differ.
     """
+    state = unwrap(state)
     translated = translate(module, state)
     own = module.state_dict()
     optional = {name for name in own if name.endswith(("extent", "omega_0", "num_batches_tracked"))}
@@ -88,7 +110,7 @@ def translate(module: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tenso
         value = torch.as_tensor(value)
         owner, _, leaf = name.rpartition(".")
         prefix = owner + "." if owner else ""
-        if leaf in _SETTINGS:
+        if leaf in _NO_WEIGHTS:
             continue
         if leaf == "mask_params":
             translated[prefix + "mask.mean"] = value[:, 0]

@@ -38,6 +38,7 @@ FILES = (
     "imagenet",
     "speech_commands",
     "char_trajectories",
+    "physionet",
     "synthetic",
 )
 DATASETS: dict[str, Dataset] = {

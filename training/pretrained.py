@@ -60,10 +60,7 @@ def load(model: nn.Module, path: Path, strict: bool = True) -> dict[str, Tensor]
 
 def _weights(content: dict[str, Any], path: Path) -> dict[str, Tensor]:
     """The state dict in a checkpoint: itself, or what lies under a usual name."""
-    for key in ("model", "state_dict"):
-        if isinstance(content.get(key), dict):
-            content = content[key]
-    state = {str(k).removeprefix("module."): v for k, v in content.items()}
+    state = published.unwrap(content)
     if not state or not all(isinstance(value, Tensor) for value in state.values()):
         raise UsageError(f"{path}: holds no network's weights; give a checkpoint of a network")
     return state
