@@ -13,9 +13,10 @@ from torch import Tensor
 class Task:
     """A learning task.
 
-    `size` is (length,) for sequences and (height, width) for images. `loss` is `cross_entropy`
-    or `mse`; `metric` is `accuracy` (higher is better) or `mse` (lower is better). Targets are
-    int64 (batch,) for `cross_entropy`, float32 (batch, out_channels) for `mse`. With `per_step` a
+    `size` is (length,) for sequences and (height, width) for images. `loss` is `cross_entropy`,
+    `mse`, or `binary`, the cross-entropy of one logit; `metric` is `accuracy`, `auc` (the area
+    under the ROC curve) or `mse`. Targets are int64 (batch,) for `cross_entropy`, else float32
+    (batch, out_channels), 0 or 1 for `binary`. With `per_step` a
     target is given for every time step: targets are (batch, length) and the network's output is
     (batch, out_channels, length). `train_samples` are the samples trained on, without those held
     out for validation.
@@ -34,6 +35,11 @@ class Task:
     def dim(self) -> int:
         """1 for sequences, 2 for images."""
         return len(self.size)
+
+    @property
+    def higher_is_better(self) -> bool:
+        """Of two values of the metric."""
+        return self.metric != "mse"
 
 
 class Loader(Protocol):

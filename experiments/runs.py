@@ -108,7 +108,7 @@ def figures_of(result: dict[str, Any]) -> tuple[tuple[str, float], ...]:
         figures = {name: result["test"][name] for name in (result["metric"],)}
         if "top5" in result["test"]:
             figures["top5"] = result["test"]["top5"]
-    return tuple((k, v if k == "mse" else 100 * v) for k, v in figures.items())
+    return tuple((k, v if k in ("mse", "auc") else 100 * v) for k, v in figures.items())
 
 
 def identify(commands: list[str], config: dict[str, Any]) -> tuple[str, str]:

@@ -23,6 +23,7 @@ README = FOLDER / "readme.md"
 FIGURES = {
     "accuracy": "",
     "mse": "mean squared error",
+    "auc": "area under the ROC curve",
     "top5": "top 5",
     "source": "at the source resolution",
     "difference": "change at the target, as is",
@@ -84,7 +85,7 @@ def cells(line: Line) -> tuple[str, ...]:
     title = f"{line.title}, {FIGURES[line.figure]}".removesuffix(", ")
     command = "" if line.preset.startswith("(") else f"+experiment={line.preset}"
     command = f"{command} {line.changes}".strip()
-    row, digits = line.here, 4 if line.figure == "mse" else 2
+    row, digits = line.here, 4 if line.figure in ("mse", "auc") else 2
     published = _plus_minus(line.paper, None)
     if row is None:
         return title, command, published, "", "", "", ""

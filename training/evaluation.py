@@ -1,4 +1,4 @@
-"""Losses and accuracies that are exact sums over the samples, whatever the batches."""
+"""Losses and metrics that are exact over the samples, whatever the batches and processes."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from ckconv.errors import UsageError
 from ckconv.nn import kept_kernels
 from program.device import autocast
-from program.distributed import sum_over_ranks
+from program.distributed import gathered, sum_over_ranks
 from training.losses import right_answers, task_loss
 
 if TYPE_CHECKING:
@@ -26,12 +27,13 @@ class Totals:
         self.task, self.top5 = task, top5
         self.sums: Tensor | None = None  # loss, right, right among five, targets
         self.earlier = earlier or [0.0] * 4
+        self.scores: list[Tensor] | None = None  # (B, 2) each, where `keep_scores` was asked
 
     @torch.no_grad()
     def add(self, output: Tensor, target: Tensor, loss: Tensor) -> None:
         """Count a batch, given its mean loss."""
         right = right5 = loss.new_zeros(())
-        if self.task.metric == "accuracy":
+        if self.task.metric != "mse":
             right = right_answers(self.task, output, target)
             right5 = right_answers(self.task, output, target, 5) if self.top5 else right5
         count = target.numel()
@@ -39,13 +41,18 @@ class Totals:
         sums = torch.cat([sums, sums.new_tensor([count])])  # (4,)
         self.sums = sums if self.sums is None else self.sums + sums
 
+    def keep_scores(self, output: Tensor, target: Tensor) -> None:
+        """Keep a batch's outputs and targets, for a metric that needs all of them."""
+        pairs = torch.stack((output.flatten().float(), target.flatten().float()), dim=1)
+        self.scores = [*(self.scores or []), pairs.cpu()]
+
     def whole(self) -> list[float]:
         """The sums over all processes: every process must ask."""
         own = torch.zeros(4, dtype=torch.float64) if self.sums is None else self.sums.cpu()
         return [a + b for a, b in zip(self.earlier, sum_over_ranks(own).tolist())]
 
     def results(self) -> dict[str, float]:
-        """`loss` and `accuracy` (and `top5`, fractions of one) or `mse`, and how many `targets`.
+        """`loss`; `accuracy`, `top5`, `auc` (fractions of one) or `mse`; how many `targets`.
 
         Over all processes, as `whole`; empty where nothing was counted.
         """
@@ -53,7 +60,9 @@ class Totals:
         if not count:
             return {}
         results = {"loss": loss / count}
-        if self.task.metric == "accuracy":
+        if self.scores is not None:
+            results["auc"] = area_under_curve(self.scores, self.task)
+        if self.task.metric != "mse":
             results["accuracy"] = right / count
             if self.top5:
                 results["top5"] = right5 / count
@@ -71,10 +80,27 @@ def evaluate(
     model.eval()
     device = next(model.parameters()).device
     totals = Totals(task, top5)
+    if task.metric == "auc":
+        totals.scores = []  # also where this process has no samples
     with kept_kernels(model):
         for inputs, target in loader.batches():
             with autocast(device, precision):
                 output = model(inputs)
             totals.add(output, target, task_loss(task, output, target))
+            if task.metric == "auc":
+                totals.keep_scores(output, target)
     model.train(was_training)
     return totals.results()
+
+
+def area_under_curve(scores: list[Tensor], task: Task) -> float:
+    """The area under the ROC curve of outputs and targets (B, 2), over all processes."""
+    from sklearn.metrics import roc_auc_score
+
+    outputs, targets = torch.cat(gathered(torch.cat([torch.zeros(0, 2), *scores]))).T
+    if targets.min() == targets.max():
+        raise UsageError(
+            f"dataset={task.name}: all {len(targets)} samples of a split are of one class, which "
+            "has no area under the ROC curve; give more data"
+        )
+    return float(roc_auc_score(targets.numpy(), outputs.numpy()))

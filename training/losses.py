@@ -25,11 +25,18 @@ def task_loss(task: Task, output: Tensor, target: Tensor) -> Tensor:
     output = output.float()
     if task.loss == "mse":
         return nnf.mse_loss(output, target.view_as(output).float())
+    if task.loss == "binary":
+        return nnf.binary_cross_entropy_with_logits(output, target.view_as(output).float())
     return nnf.cross_entropy(output, target)
 
 
 def right_answers(task: Task, output: Tensor, target: Tensor, top: int = 1) -> Tensor:
-    """How many targets are among the `top` highest outputs; classes lie along dimension 1."""
+    """How many targets are among the `top` highest outputs; classes lie along dimension 1.
+
+    With one logit, how many have its sign.
+    """
+    if task.loss == "binary":
+        return ((output > 0) == (target.view_as(output) > 0.5)).sum()
     guesses = output.topk(top, dim=1).indices  # (B, top) or (B, top, length)
     return (guesses == target.unsqueeze(1)).sum()
 

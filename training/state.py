@@ -44,7 +44,7 @@ class Training:
             self.optimizer,
             cfg.train,
             steps_per_epoch,
-            higher_is_better=task.metric == "accuracy",
+            higher_is_better=task.higher_is_better,
             epochs=self.epochs,
         )
         self.averaged = averaged_model(model, cfg.train.ema)

@@ -10,6 +10,7 @@ import torch.nn.functional as nnf
 from fakes import TASK, ListLoader, make_loaders, make_model
 from torch import nn
 
+from ckconv.errors import UsageError
 from training.evaluation import evaluate
 from training.losses import task_loss
 
@@ -63,3 +64,23 @@ def test_regression_takes_targets_with_or_without_a_channel(shape):
     assert task_loss(task, output, target).item() == pytest.approx(expected)
     results = evaluate(Given(), ListLoader(output, target, 2), task)
     assert results["mse"] == pytest.approx(expected) and "accuracy" not in results
+
+
+BINARY = replace(TASK, loss="binary", metric="auc", out_channels=1)
+
+
+def test_the_area_under_the_curve_is_the_share_of_pairs_in_the_right_order():
+    torch.manual_seed(0)
+    output, target = torch.randn(31, 1), (torch.rand(31, 1) < 0.3).float()
+    results = evaluate(Given(), ListLoader(output, target, 4), BINARY)
+    above, below = output[target == 1], output[target == 0]
+    assert results["auc"] == pytest.approx((above[:, None] > below).float().mean().item())
+    assert results["accuracy"] == ((output > 0) == (target > 0)).sum().item() / 31
+    assert results["loss"] == pytest.approx(
+        nnf.binary_cross_entropy(output.sigmoid(), target).item(), rel=1e-5
+    )
+
+
+def test_one_class_alone_has_no_area_under_the_curve():
+    with pytest.raises(UsageError, match="of one class"):
+        evaluate(Given(), ListLoader(torch.randn(5, 1), torch.zeros(5, 1), 2), BINARY)

@@ -66,6 +66,8 @@ def fake_batches(shape: list[int], task: Task, device: torch.device) -> Batches:
     inputs = torch.randn(shape, device=device)
     if task.loss == "mse":
         target = torch.randn(shape[0], task.out_channels, device=device)
+    elif task.loss == "binary":
+        target = torch.rand(shape[0], task.out_channels, device=device).round()
     else:
         size = (shape[0], shape[2]) if task.per_step else (shape[0],)
         target = torch.randint(task.out_channels, size, device=device)

@@ -72,15 +72,15 @@ def results_text(split: str, results: dict[str, float]) -> str:
     """The results on a split, as `test loss 0.1, accuracy 97.50 %`."""
     texts = [
         f"{name} {result_text(name, results[name])}"
-        for name in ("loss", "accuracy", "top5", "mse")
+        for name in ("loss", "auc", "accuracy", "top5", "mse")
         if name in results
     ]
     return f"{split} {', '.join(texts)}"
 
 
 def result_text(name: str, value: float) -> str:
-    """A loss or an error as a number, an accuracy as a percentage."""
-    return f"{value:.4g}" if name in ("loss", "mse") else f"{100 * value:.2f} %"
+    """A loss, an error or an area as a number, an accuracy as a percentage."""
+    return f"{value:.4g}" if name in ("loss", "mse", "auc") else f"{100 * value:.2f} %"
 
 
 def grouped(row: dict[str, float]) -> dict[str, float]:

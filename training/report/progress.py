@@ -40,7 +40,7 @@ class Progress:
             return False
         if self.best is None or not math.isfinite(self.best):
             return True
-        sign = 1 if task.metric == "accuracy" else -1
+        sign = 1 if task.higher_is_better else -1
         new, old = sign * results[task.metric], sign * self.best
         return new > old or (new == old and results["loss"] < self.best_loss)
 

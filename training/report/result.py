@@ -95,7 +95,7 @@ def layout(rows: list[tuple[str, str]]) -> str:
 def result_rows(prefix: str, results: dict[str, float]) -> list[tuple[str, str]]:
     """The rows of a table that give the results on a split."""
     rows = []
-    for name in ("accuracy", "top5", "mse", "loss"):
+    for name in ("auc", "accuracy", "top5", "mse", "loss"):
         if name not in results or (name == "loss" and "mse" in results):
             continue
         text = result_text(name, results[name])
