@@ -11,7 +11,7 @@ from program import distributed
 from program.command_line import Job, program
 from program.files import write_json
 from program.folder import KERNELS, RESULT, SPECTRA, write_config
-from training.crossres.check import check, source_task
+from training.crossres.check import check, settle, source_task
 from training.crossres.record import Record
 from training.crossres.report import figures_of, result, table
 from training.crossres.spectra import save_spectra
@@ -31,6 +31,7 @@ def main(cfg: Config, job: Job) -> None:
     cfg = prepare(cfg)
     validate(cfg)
     check(cfg)
+    cfg = settle(cfg)
     task = source_task(cfg)
     validate_task(cfg, task)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from cfg.schema import Config
 
+import copy
+
 from ckconv.errors import UsageError
 from datasets import describe
 from datasets.batches.resample import target_size
@@ -59,6 +61,25 @@ def _check_epochs(cfg: Config) -> None:
             f"train.{given}: there is no trained network to deploy; give one by pretrained=True "
             "pretrained_params.filepath=..., or train"
         )
+
+
+def settle(cfg: Config) -> Config:
+    """The config with kernels one sample larger than the source resolution, as published.
+
+    They are regularized for their size at each stage, whatever size is typed. Ordinary
+    convolutions keep the size that is typed.
+    """
+    cfg = copy.deepcopy(cfg)
+    cfg.kernel.regularize_params.res = 0  # their size as it is
+    horizon = str(cfg.cross_res.source_res + 1)
+    if cfg.conv.type in ("FlexConv", "CKConv"):
+        if cfg.conv.horizon not in ("same", horizon):
+            print(
+                f"conv.horizon={cfg.conv.horizon}: kernels are one sample larger than the images "
+                f"of cross_res.source_res, {horizon}"
+            )
+        cfg.conv.horizon = horizon
+    return cfg
 
 
 def source_task(cfg: Config) -> Task:

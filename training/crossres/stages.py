@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from cfg.schema import Config
 
+import copy
 from typing import Any
 
 from torch import Tensor, nn
@@ -75,7 +76,8 @@ class CrossRes:
 
     def fine_tuned(self) -> None:
         """Go on training at the target resolution, if it is asked for, and test."""
-        cfg, resolution = self.cfg, self.cfg.cross_res.target_res
+        cfg, resolution = copy.deepcopy(self.cfg), self.cfg.cross_res.target_res
+        cfg.kernel.regularize_params.res_offset = 0  # it is for the source, as published
         epochs = cfg.cross_res.finetune_epochs
         if not epochs or not cfg.train.do:
             return
