@@ -11,35 +11,30 @@ from ckconv.functional import FactoredKernel
 from ckconv.nn.ck import SineLayer
 from ckconv.nn.conv import CKConv
 from ckconv.nn.mask import GaussianMask
-from ckconv.nn.njet import NJet
 
 Kernel = FactoredKernel | Tensor  # as layers sample it: a mix of functions, or written out
 
 
 def kernel_norm(model: nn.Module, kernels: Mapping[nn.Module, Kernel] | None = None) -> Tensor:
-    """Sum of the L2 norms (not squared) of every layer's sampled kernel and bias.
+    """Sum over continuous-kernel layers of the L2 norms (not squared) of kernel and bias.
 
     `kernels` are those of a forward pass, as `ckconv.nn.recorded_kernels` gives them; a layer that
-    is not among them is sampled for it. For convolutions with ordinary weights, these are the
-    kernels. Takes the place of weight decay: it decays what a layer computes with, not the
-    generator that makes it (CKConv paper, section 5).
+    is not among them is sampled for it. Takes the place of weight decay: it decays what a layer
+    computes with, not the generator that makes it (CKConv paper, section 5). Ordinary
+    convolutions and N-Jets have no part in it, as in the published code.
 
     Raises `ValueError` where gradients are on and the forward pass was without.
     """
     norms = []
     for module in model.modules():
-        if isinstance(module, CKConv | NJet):
+        if isinstance(module, CKConv):
             norms.append(_kernel_norm_of(module, kernels or {}))
-        elif isinstance(module, nn.Conv1d | nn.Conv2d):
-            norms.append(_norm(module.weight))
-        else:
-            continue
-        if getattr(module, "bias", None) is not None:
-            norms.append(_norm(module.bias))
+            if module.bias is not None:
+                norms.append(_norm(module.bias))
     return _total(norms, model)
 
 
-def _kernel_norm_of(layer: CKConv | NJet, kernels: Mapping[nn.Module, Kernel]) -> Tensor:
+def _kernel_norm_of(layer: CKConv, kernels: Mapping[nn.Module, Kernel]) -> Tensor:
     kernel = kernels[layer] if layer in kernels else layer.sample_kernel()
     is_trained = any(parameter.requires_grad for parameter in layer.parameters())
     if torch.is_grad_enabled() and is_trained and not kernel.requires_grad:
