@@ -23,7 +23,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from ckconv.errors import UsageError
-from program import distributed
+from program import ckconv_commands, distributed
 from program.folder import LAST, forget_failure, run_folder, write_failure
 from program.help import help_text
 from program.interruption import EXIT_CODE, Interrupted, hang_up
@@ -122,6 +122,7 @@ def _compose_and_run(run: Callable[[Config, Job], float | None], arguments: list
     if {"-h", "--help"} & set(arguments):
         print(help_text(Path(sys.argv[0]).name, run.__doc__ or ""), flush=True)
         return
+    ckconv_commands.refuse(arguments)
     register()
     parser = get_args_parser()
     parser.error = _unknown_option
