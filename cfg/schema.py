@@ -39,6 +39,7 @@ class DatasetParams:
     drop_rate: int = number(0, at_least=0, at_most=99)
     sr_train: int = choice(1, SAMPLING_RATES)
     sr_test: int = choice(1, SAMPLING_RATES)
+    sr_positions: str = choice("span", ("span", "ckconv"))
     workers: int = number(2, at_least=0, at_most=1000)
 
 

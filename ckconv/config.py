@@ -26,8 +26,9 @@ class RegularizeConfig:
     res_offset: int = number(0, at_least=-LONGEST, at_most=LONGEST)  # added to `res`
     target: str = choice("gabor+mask", ("gabor", "gabor+mask"))  # whose frequencies
     fn: str = choice("l2_relu", ("l2_relu", "offset_elu"))  # penalty on the excess over Nyquist
-    # each filter against its share (together) or their sum against Nyquist (summed)
-    method: str = choice("together", ("together", "summed"))
+    # each filter against its share (together) or their sum against Nyquist (summed);
+    # together+mask: together, with target=gabor+mask
+    method: str = choice("together", ("together", "summed", "together+mask"))
     factor: float = number(0.001, at_least=0)  # weight of the loss
     # standard deviations of a Gaussian's spectrum that are counted
     gauss_stddevs: float = number(2.0, at_least=0, at_most=100)
@@ -62,8 +63,12 @@ class KernelConfig:
     steerable: bool = False  # 2-D MAGNet: learn a rotation per filter
     # Gabor, MAGNet: centres start uniform in +- this
     init_spatial_value: float = number(1.0, at_least=0, at_most=1000)
-    # SIREN, nSIREN: None is PyTorch's default
+    # biases of the linear maps, MLP excepted: None is PyTorch's default
     bias_init: str | None = choice(None, ("None", "zero", "uniform"))
+    # SIREN, nSIREN: by SIREN's formula, or as the CKConv code's kernels really started
+    init: str = choice("siren", ("siren", "ckconv"))
+    # part of the sampled kernel's values that a training step drops
+    weight_dropout: float = number(0.0, at_least=0, below=1)
     # Gabor, MAGNet: scale of the initial frequencies
     input_scale: float = number(25.6, over=0, at_most=1_000_000)
     sampling_rate_norm: float = number(

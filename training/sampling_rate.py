@@ -9,6 +9,8 @@ import copy
 import torch
 from torch import nn
 
+from ckconv.nn import CKConv, set_length
+from datasets import describe
 from datasets.task import Loader, Task
 from models import set_resolution
 from training.evaluation import evaluate
@@ -20,14 +22,23 @@ def at_test_rate(model: nn.Module, task: Task, cfg: Config) -> nn.Module:
 
     `dataset_params.sr_train` and `sr_test` keep every n-th sample. Where they differ, the copy's
     kernels are sampled sr_test / sr_train times as coarsely over the same span and multiplied by
-    as much (CKConv paper, section 4.1). `model` itself stays at the rate of training.
+    as much (CKConv paper, section 4.1). With `sr_positions=ckconv` they are sampled as the CKConv
+    code did. `model` itself stays at the rate of training.
     """
     params = cfg.dataset_params
     if params.sr_train == params.sr_test:
         return model
     fix_kernel_sizes(model, task)
     model = copy.deepcopy(model)
-    set_resolution(model, params.sr_train / params.sr_test)
+    if params.sr_positions == "span":
+        set_resolution(model, params.sr_train / params.sr_test)
+        return model
+    tested = copy.deepcopy(cfg)
+    tested.dataset_params.sr_train = params.sr_test
+    (length,) = describe(tested).size
+    for module in model.modules():
+        if isinstance(module, CKConv):
+            set_length(module, length)
     return model
 
 

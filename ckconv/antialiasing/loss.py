@@ -92,7 +92,8 @@ def _groups(layers: list[CKConv], settings: RegularizeConfig) -> dict[tuple, lis
                 f"kernel.regularize_params.res={settings.res} kernel.regularize_params.res_offset="
                 f"{settings.res_offset}: make the kernel size that they add up to at least 1"
             )
-        masked = "mask" in settings.target and layer.mask is not None
+        counts_masks = "mask" in settings.target or settings.method == "together+mask"
+        masked = counts_masks and layer.mask is not None
         groups.setdefault((limit, masked, layer.generator.kind()), []).append(layer)
     return groups
 

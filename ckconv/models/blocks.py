@@ -118,8 +118,6 @@ class ResidualBlock(nn.Module):
         self.shortcut = nn.Identity()
         if in_channels != out_channels:
             self.shortcut = _POINTWISE[dim](in_channels, out_channels, 1)
-            nn.init.kaiming_normal_(self.shortcut.weight)
-            nn.init.zeros_(self.shortcut.bias)
 
     def forward(self, x: Tensor, last_step: bool = False) -> Tensor:
         """(B, in, *size) -> (B, out, *size); with `last_step` (B, in, L) -> (B, out, 1)."""

@@ -52,13 +52,13 @@ class FlexNet(nn.Module):
         make_conv = conv_factory(dim, kernel, conv, mask)
         widths = block_widths(net)
         self.dropout_in = nn.Dropout(net.dropout_in)
-        self.stem = make_conv(in_channels, widths[0])
-        self.stem_norm = make_norm(net.norm, widths[0], dim)
+        self.stem = make_conv(in_channels, net.no_hidden)
+        self.stem_norm = make_norm(net.norm, net.no_hidden, dim)
         self.nonlinearity = make_nonlinearity(net.nonlinearity)
         self.blocks = nn.Sequential(
             *(
                 ResidualBlock(a, b, dim, make_conv, net)
-                for a, b in zip([widths[0], *widths[:-1]], widths)
+                for a, b in zip([net.no_hidden, *widths[:-1]], widths)
             )
         )
         self.head = nn.Linear(widths[-1], out_channels)

@@ -4,6 +4,7 @@ from ckconv.nn import ck
 from ckconv.nn.conv import CKConv, FlexConv
 from ckconv.nn.mask import GaussianMask
 from ckconv.nn.njet import NJet
+from ckconv.nn.rates import set_length
 from ckconv.nn.together import keep_kernels, kept_kernels, recorded_kernels, sample_together
 
 __all__ = [
@@ -16,4 +17,5 @@ __all__ = [
     "kept_kernels",
     "recorded_kernels",
     "sample_together",
+    "set_length",
 ]

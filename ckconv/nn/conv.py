@@ -20,6 +20,7 @@ from ckconv.functional import FactoredKernel
 from ckconv.nn import ck
 from ckconv.nn.kernels import KernelInUse
 from ckconv.nn.mask import MASKS
+from ckconv.nn.rates import StepGrid
 from ckconv.nn.sections import section
 
 BACKENDS = {"auto": "auto", "true": "fft", "false": "direct"}
@@ -69,6 +70,8 @@ class CKConv(nn.Module):
         self.backend = BACKENDS[str(conv.use_fft).lower()]
         self.padding, self.stride, self.cache = conv.padding, conv.stride, conv.cache
         self.sampling_rate_norm = float(kernel.sampling_rate_norm)
+        self.weight_dropout = kernel.weight_dropout
+        self.grid: StepGrid | None = None  # None: as many positions as samples, from -1 to 1
         centres = None if mask is None else min(1.0, 1.667 * mask.init_value)
         self.generator = ck.build(kernel, dim, in_channels * out_channels, centres)
         self.bias = nn.Parameter(torch.zeros(out_channels)) if conv.bias else None
@@ -93,7 +96,7 @@ class CKConv(nn.Module):
         with section("convolution", self):
             return F.conv(
                 x,
-                self.in_use.take(self),
+                self._kernel(),
                 self.bias,
                 causal=self.dim == 1,
                 backend=self.backend,
@@ -128,7 +131,15 @@ class CKConv(nn.Module):
         """
         if self.in_use.last is None:
             self.in_use.last = self.sample_kernel()
-        return self.in_use.last.dense()
+        kernel = self.in_use.last
+        return kernel.dense() if isinstance(kernel, FactoredKernel) else kernel
+
+    def _kernel(self) -> FactoredKernel | Tensor:
+        """The kernel to convolve with, in training under dropout if that is asked for."""
+        kernel = self.in_use.take(self)
+        if self.training and self.weight_dropout:
+            kernel = self.in_use.last = nn.functional.dropout(kernel.dense(), self.weight_dropout)
+        return kernel
 
     def sample_kernel(self) -> FactoredKernel:
         """Sample the kernel from the generator, in the parameters' dtype."""
@@ -155,6 +166,7 @@ class CKConv(nn.Module):
         output = self.generator.output
         weight = torch.cat((output.effective_weight(), output.bias[:, None]), dim=1)
         basis = functions * self._weighting(axes)
+        basis = basis if self.grid is None else self.grid.smoothed(basis)
         return FactoredKernel(weight.view(self.out_channels, self.in_channels, -1), basis)
 
     def _weighting(self, axes: Sequence[Tensor]) -> Tensor | float:
@@ -183,7 +195,8 @@ class CKConv(nn.Module):
         axes = []
         for n, (start, stop) in zip(self._known_kernel_size(), ranges):
             first = -1.0 if n > 1 else 0.0  # a single sample sits at the centre
-            line = torch.linspace(first, 1.0, n, device=like.device, dtype=like.dtype)
+            last = 1.0 if self.grid is None else self.grid.last
+            line = torch.linspace(first, last, n, device=like.device, dtype=like.dtype)
             axes.append(line[start:stop])
         return axes
 

@@ -154,7 +154,7 @@ class Ingredients:
         cropping = None if mask is None else (mask.threshold, mask.dynamic_cropping)
         modes = [module.training for module in self._modules]
         parts = layer.generator, mask
-        return layer.kernel_size, layer.sampling_rate_norm, cropping, modes, parts
+        return layer.kernel_size, layer.grid, layer.sampling_rate_norm, cropping, modes, parts
 
     @torch.no_grad()
     def _gather(self) -> Tensor:

@@ -59,7 +59,8 @@ def table(values: dict[str, Any], model: nn.Module, folder: Path) -> str:
     rows = [("dataset", values["dataset"])]
     params = values["config"]["dataset_params"]
     if params["sr_train"] != params["sr_test"]:
-        rows.append(("sampling", describe_rates(params["sr_train"], params["sr_test"])))
+        text = describe_rates(params["sr_train"], params["sr_test"])
+        rows.append(("sampling", f"{text}; sr_positions={params['sr_positions']}"))
     if values["test_before_train"]:
         rows += result_rows("test, before training,", values["test_before_train"])
     rows += result_rows("test", values["test"])

@@ -46,6 +46,13 @@ class PointwiseLinear(nn.Module):
         self.weight_v.uniform_(-bound, bound)
         self.weight_g.copy_(self.weight_v.norm(dim=1, keepdim=True))
 
+    def init_bias(self, kind: str | None) -> None:
+        """Start the bias as `kernel.bias_init` says: `zero`, `uniform` in [-1, 1], None as is."""
+        if kind == "zero":
+            nn.init.zeros_(self.bias)
+        elif kind == "uniform":
+            nn.init.uniform_(self.bias, -1, 1)
+
     @property
     def in_features(self) -> int:
         return (self.weight_v if self.has_weight_norm else self.weight).shape[1]

@@ -83,7 +83,8 @@ class MFN(Generator):
     """A multiplicative filter network: `h_1 = g_1(x)`, `h_l = (W_l h_{l-1} + b_l) * g_l(x)`.
 
     Fathony et al., 2021. `no_layers` hidden linear maps and `no_layers + 1` filters, which the
-    subclasses make.
+    subclasses make. `bias_init` is for the biases of the linear maps; the filters' phases start
+    uniform in +-pi.
     """
 
     sampled_together = True
@@ -111,6 +112,8 @@ class MFN(Generator):
         for linear in self.linears:
             linear.init_weight(math.sqrt(1 / cfg.no_hidden))
         self.output = PointwiseLinear(cfg.no_hidden, out_channels)
+        for linear in (*self.linears, self.output):
+            linear.init_bias(cfg.bias_init)
 
     def make_filter(
         self, dim: int, cfg: KernelConfig, scale: float, centres: float, level: int

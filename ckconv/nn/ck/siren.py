@@ -42,6 +42,10 @@ class SIREN(Generator):
     Sitzmann et al., 2020; as a kernel generator, CKConv paper, section 4.2. The first layer's
     weights start uniform in +-1/fan_in, the others in +-sqrt(6/fan_in)/omega_0. `bias_init` is
     None (PyTorch's default), `zero`, or `uniform` (in [-1, 1]).
+
+    With `init=ckconv` weights start as PyTorch's default for a 1x1 convolution and biases uniform
+    in [-1, 1], as in the CKConv code: it applies SIREN's formula to tensors that weight
+    normalization overwrites. Such kernels start six times as large.
     """
 
     sampled_together = True
@@ -65,11 +69,10 @@ class SIREN(Generator):
         linears = [*(layer.linear for layer in self.layers), self.output]
         for index, linear in enumerate(linears):
             fan_in = linear.in_features
-            linear.init_weight(1 / fan_in if index == 0 else math.sqrt(6 / fan_in) / cfg.omega_0)
-            if cfg.bias_init == "zero":
-                nn.init.zeros_(linear.bias)
-            elif cfg.bias_init == "uniform":
-                nn.init.uniform_(linear.bias, -1, 1)
+            if cfg.init == "siren":
+                bound = 1 / fan_in if index == 0 else math.sqrt(6 / fan_in) / cfg.omega_0
+                linear.init_weight(bound)
+            linear.init_bias(cfg.bias_init or ("uniform" if cfg.init == "ckconv" else None))
 
     @classmethod
     def check(cls, cfg: KernelConfig) -> None:
