@@ -12,12 +12,16 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from ckconv.nn.ck import Generator
 from ckconv.nn.conv import CKConv
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
 
 REACH = 5.0  # standard deviations of the mask or window, on each side, that are sampled
 WINDOW = 0.4  # sigma of the window where there is no mask
@@ -41,7 +45,9 @@ def window_frequency(gauss_stddevs: float = 2.0, window: float = WINDOW) -> floa
 
 
 @torch.no_grad()
-def evaluate(source: CKConv | Generator, axes: Sequence[Tensor], kernels: int = 16) -> Tensor:
+def evaluate(
+    source: CKConv | Generator, axes: Sequence[Float[Tensor, " _"]], kernels: int = 16
+) -> Float[Tensor, " kernels *size"]:
     """The function behind the first `kernels` kernels at a grid of positions, (kernels, *size).
 
     `axes` holds a vector of positions per axis. Masked, never cropped.
@@ -59,7 +65,9 @@ def evaluate(source: CKConv | Generator, axes: Sequence[Tensor], kernels: int = 
     return values if mask is None else values * mask(axes)
 
 
-def sampled(source: CKConv | Generator, kernel_size: int, finer: int = 1) -> Tensor:
+def sampled(
+    source: CKConv | Generator, kernel_size: int, finer: int = 1
+) -> Float[Tensor, " kernels *size"]:
     """The kernels as sampled on [-1, 1] with `finer` times as many steps, (kernels, *size)."""
     line = torch.linspace(-1, 1, (kernel_size - 1) * finer + 1)
     return evaluate(source, [line] * source.dim)

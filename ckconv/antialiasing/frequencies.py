@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -23,6 +24,9 @@ from ckconv.errors import UsageError
 from ckconv.nn.ck import GENERATORS, Generator
 from ckconv.nn.conv import CKConv
 from ckconv.nn.mask import GaussianMask
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
 
 
 def nyquist(kernel_size: int | Sequence[int]) -> float:
@@ -36,7 +40,7 @@ def nyquist(kernel_size: int | Sequence[int]) -> float:
 
 def frequencies(
     source: CKConv | Generator, gauss_stddevs: float = RegularizeConfig.gauss_stddevs
-) -> Tensor:
+) -> Float[Tensor, " filters"]:
     """The highest frequency of each of a generator's filters, (filters,), in Hz.
 
     Of sines, `max |W| / 2 pi`; under Gaussians `gauss_stddevs * max gamma / 2 pi` more. The
@@ -48,7 +52,9 @@ def frequencies(
     return frequencies_of([generator], gauss_stddevs)[0]
 
 
-def frequencies_of(generators: Sequence[Generator], gauss_stddevs: float) -> Tensor:
+def frequencies_of(
+    generators: Sequence[Generator], gauss_stddevs: float
+) -> Float[Tensor, "generators filters"]:
     """`frequencies` of several generators of one kind, (generators, filters)."""
     kind = type(generators[0])
     if not kind.is_bounded:
@@ -61,7 +67,7 @@ def frequencies_of(generators: Sequence[Generator], gauss_stddevs: float) -> Ten
 
 def mask_frequency(
     source: CKConv | GaussianMask, gauss_stddevs: float = RegularizeConfig.gauss_stddevs
-) -> Tensor:
+) -> Float[Tensor, ""]:
     """What a Gaussian mask adds to a kernel's highest frequency, a scalar in Hz.
 
     `gauss_stddevs / (2 pi min sigma)`; zero for a layer that has no mask.
@@ -74,7 +80,7 @@ def mask_frequency(
 
 def bound(
     source: CKConv | Generator, gauss_stddevs: float = RegularizeConfig.gauss_stddevs
-) -> Tensor:
+) -> Float[Tensor, ""]:
     """The highest frequency of a layer's masked kernel, or of a generator alone, in Hz.
 
     Raises `UsageError` for a generator without such a bound.

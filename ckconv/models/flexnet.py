@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from torch import Tensor, nn
 
 from ckconv.config import ConvConfig, KernelConfig, MaskConfig, NetConfig, block_widths
@@ -14,6 +16,9 @@ from ckconv.models.blocks import (
     sample_kernels,
     set_resolution,
 )
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
 
 
 class FlexNet(nn.Module):
@@ -66,7 +71,7 @@ class FlexNet(nn.Module):
         nn.init.zeros_(self.head.bias)
         self.per_step = per_step
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Float[Tensor, "B channels *size"]) -> Float[Tensor, "B out *steps"]:
         sample_kernels(self, x)
         h = self.nonlinearity(self.stem_norm(self.stem(self.dropout_in(x))))  # (B, C, *size)
         h = run_blocks(self.blocks, h, only_last_step=h.ndim == 3 and not self.per_step)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from torch import Tensor, nn
 
 from ckconv.config import ConvConfig, KernelConfig, MaskConfig, NetConfig, block_widths
@@ -13,6 +15,9 @@ from ckconv.models.blocks import (
     set_resolution,
 )
 from ckconv.models.flexnet import readout
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
 
 
 class FlexTCN(nn.Module):
@@ -54,7 +59,7 @@ class FlexTCN(nn.Module):
         nn.init.zeros_(self.head.bias)
         self.per_step = per_step
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Float[Tensor, " B channels L"]) -> Float[Tensor, "B out *steps"]:
         sample_kernels(self, x)
         h = run_blocks(self.blocks, self.dropout_in(x), only_last_step=not self.per_step)
         return readout(h, self.head, self.per_step)

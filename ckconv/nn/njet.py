@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -12,8 +13,13 @@ from ckconv.errors import UsageError
 from ckconv.nn.kernels import KernelInUse
 from ckconv.nn.sections import section
 
+if TYPE_CHECKING:
+    from jaxtyping import Float
 
-def gaussian_derivatives(x: Tensor, sigma: Tensor, order: int) -> Tensor:
+
+def gaussian_derivatives(
+    x: Float[Tensor, " K"], sigma: Float[Tensor, " 1"], order: int
+) -> Float[Tensor, "orders K"]:
     """`sigma^n d^n/dx^n G(x)` for n = 0..order at the samples x (K,): (order + 1, K).
 
     G is a Gaussian of height 1 and standard deviation `sigma`, (1,), in the unit of x.
@@ -86,7 +92,7 @@ class NJet(nn.Module):
             )
         self.resolution_ratio *= ratio
 
-    def sigma(self) -> Tensor:
+    def sigma(self) -> Float[Tensor, " 1"]:
         """The Gaussian's standard deviation in pixels, (1,)."""
         return torch.exp2(self.scales) * self.resolution_ratio
 
@@ -95,7 +101,7 @@ class NJet(nn.Module):
         size = 2 * math.ceil(self.init_k * self.sigma().item() + 0.5) + 1
         return size, size
 
-    def sample_kernel(self) -> Tensor:
+    def sample_kernel(self) -> Float[Tensor, "out in k k"]:
         """The kernel, (out, in, k, k)."""
         sigma = self.sigma()
         half = self.cropped_size()[0] // 2
@@ -114,7 +120,7 @@ class NJet(nn.Module):
             self.in_use.last = self.sample_kernel()
         return self.in_use.last
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Float[Tensor, "B in H W"]) -> Float[Tensor, "B out H W"]:
         """Convolve x (B, in_channels, H, W); the output has the same size."""
         with section("convolution", self):
             with section("generation", self), torch.autocast(x.device.type, enabled=False):

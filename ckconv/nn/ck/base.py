@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from ckconv.config import KernelConfig
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
 
 
 class PointwiseLinear(nn.Module):
@@ -57,13 +60,13 @@ class PointwiseLinear(nn.Module):
     def in_features(self) -> int:
         return (self.weight_v if self.has_weight_norm else self.weight).shape[1]
 
-    def effective_weight(self) -> Tensor:
+    def effective_weight(self) -> Float[Tensor, "out in"]:
         """The matrix W, (out, in)."""
         if not self.has_weight_norm:
             return self.weight
         return self.weight_v * (self.weight_g / self.weight_v.norm(dim=1, keepdim=True))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Float[Tensor, "in N"]) -> Float[Tensor, "out N"]:
         return torch.addmm(self.bias[:, None], self.effective_weight(), x)  # (out, N)
 
 
@@ -98,7 +101,9 @@ class Generator(nn.Module):
         """Raise `UsageError` for settings, each in its range, that this class cannot use."""
 
     @classmethod
-    def highest_frequencies(cls, generators: Sequence[Generator], gauss_stddevs: float) -> Tensor:
+    def highest_frequencies(
+        cls, generators: Sequence[Generator], gauss_stddevs: float
+    ) -> Float[Tensor, "generators filters"]:
         """The highest frequencies, in Hz, of the filters that each generator multiplies.
 
         (generators, filters), of generators of one kind; their sum bounds a generator's own
@@ -115,11 +120,11 @@ class Generator(nn.Module):
         )
         return type(self), shapes
 
-    def hidden(self, positions: Tensor) -> Tensor:
+    def hidden(self, positions: Float[Tensor, "dim N"]) -> Float[Tensor, "H N"]:
         """The hidden functions at N positions: (dim, N) -> (no_hidden, N)."""
         raise NotImplementedError
 
-    def forward(self, positions: Tensor) -> Tensor:
+    def forward(self, positions: Float[Tensor, "1 dim *size"]) -> Float[Tensor, "1 out *size"]:
         """Kernel values (1, out_channels, *size) at positions (1, dim, *size)."""
         if positions.ndim != self.dim + 2 or positions.shape[:2] != (1, self.dim):
             raise ValueError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +11,9 @@ from torch import Tensor, nn
 from ckconv.config import KernelConfig
 from ckconv.errors import UsageError
 from ckconv.nn.ck.mfn import MFN, GaborFilter
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
 
 
 class SteerableGaborFilter(GaborFilter):
@@ -34,7 +38,7 @@ class SteerableGaborFilter(GaborFilter):
         along = ((share * variance).sum(1), (share.flip(1) * variance).sum(1))
         return torch.stack(along, 1).sqrt()
 
-    def offsets(self, positions: Tensor) -> Tensor:
+    def offsets(self, positions: Float[Tensor, "2 N"]) -> Float[Tensor, "H 2 N"]:
         dx, dy = super().offsets(positions).unbind(1)  # (H, N) each
         angle = 2 * math.pi * self.theta[:, None]
         cos, sin = angle.cos(), angle.sin()

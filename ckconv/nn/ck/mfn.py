@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from ckconv.config import KernelConfig
 from ckconv.nn.ck.base import Generator, PointwiseLinear
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
 
 FOURIER_INPUT_SCALE = 256.0
 
@@ -30,7 +33,7 @@ class FourierFilter(nn.Module):
         """The highest angular frequency of each of several filters of this class, (filters,)."""
         return _largest([f.linear.effective_weight() for f in filters])
 
-    def forward(self, positions: Tensor) -> Tensor:
+    def forward(self, positions: Float[Tensor, "dim N"]) -> Float[Tensor, "H N"]:
         return torch.sin(self.linear(positions))  # (H, N)
 
 
@@ -69,11 +72,11 @@ class GaborFilter(FourierFilter):
         """1 / sigma of the Gaussians, (features, 1 or axes): in the spectrum, their widths."""
         return self.gamma
 
-    def offsets(self, positions: Tensor) -> Tensor:
+    def offsets(self, positions: Float[Tensor, "dim N"]) -> Float[Tensor, "H dim N"]:
         """Positions relative to the filters' centres, (H, dim, N)."""
         return positions - self.mu[:, :, None]
 
-    def forward(self, positions: Tensor) -> Tensor:
+    def forward(self, positions: Float[Tensor, "dim N"]) -> Float[Tensor, "H N"]:
         scaled = self.gamma[:, :, None] * self.offsets(positions)  # (H, dim, N)
         envelope = torch.exp(-0.5 * scaled.square().sum(1))
         return envelope * super().forward(positions)  # (H, N)
@@ -122,12 +125,14 @@ class MFN(Generator):
         raise NotImplementedError
 
     @classmethod
-    def highest_frequencies(cls, generators: Sequence[MFN], gauss_stddevs: float) -> Tensor:
+    def highest_frequencies(
+        cls, generators: Sequence[MFN], gauss_stddevs: float
+    ) -> Float[Tensor, "generators filters"]:
         filters = [f for generator in generators for f in generator.filters]
         radians = type(filters[0]).radians(filters, gauss_stddevs)
         return (radians / (2 * math.pi)).view(len(generators), -1)
 
-    def hidden(self, positions: Tensor) -> Tensor:
+    def hidden(self, positions: Float[Tensor, "dim N"]) -> Float[Tensor, "H N"]:
         h = self.filters[0](positions)  # (H, N)
         for linear, g in zip(self.linears, self.filters[1:]):
             h = linear(h) * g(positions)

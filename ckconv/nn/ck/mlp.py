@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from torch import Tensor, nn
 
 from ckconv.config import KernelConfig
 from ckconv.errors import UsageError, check_choice, pick
 from ckconv.nn.ck.base import Generator, PointwiseLinear
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
 
 ACTIVATIONS = {"ReLU": nn.ReLU, "LeakyReLU": nn.LeakyReLU, "Swish": nn.SiLU}
 NO_NORM = ("", "None", None)
@@ -86,7 +91,7 @@ class MLP(Generator):
         if cfg.norm not in NO_NORM:
             check_choice("kernel.norm", cfg.norm, NORMS)
 
-    def hidden(self, positions: Tensor) -> Tensor:
+    def hidden(self, positions: Float[Tensor, "dim N"]) -> Float[Tensor, "H N"]:
         h = positions
         for index, linear in enumerate(self.linears):
             h = linear(h)  # (H, N)

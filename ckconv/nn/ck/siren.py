@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +11,9 @@ from torch import Tensor, nn
 from ckconv.config import KernelConfig
 from ckconv.nn.ck.base import Generator, PointwiseLinear
 from ckconv.nn.ck.mlp import check_depth
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
 
 
 class SineLayer(nn.Module):
@@ -30,7 +33,7 @@ class SineLayer(nn.Module):
             self.register_buffer("omega_0", value)
         self.scale_bias = scale_bias
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Float[Tensor, "in N"]) -> Float[Tensor, "out N"]:
         weight = self.omega_0 * self.linear.effective_weight()
         bias = self.omega_0 * self.linear.bias if self.scale_bias else self.linear.bias
         return torch.sin(torch.addmm(bias[:, None], weight, x))  # (out, N)
@@ -78,7 +81,7 @@ class SIREN(Generator):
     def check(cls, cfg: KernelConfig) -> None:
         check_depth(cfg)
 
-    def hidden(self, positions: Tensor) -> Tensor:
+    def hidden(self, positions: Float[Tensor, "dim N"]) -> Float[Tensor, "H N"]:
         h = positions
         for layer in self.layers:
             h = layer(h)  # (H, N)
