@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -52,8 +53,15 @@ def imports(path: Path) -> set[str]:
 
 def test_the_library_never_looks_up():
     allowed = {*sys.stdlib_module_names, "ckconv", "torch", "numpy", "scipy", "matplotlib"}
+    allowed.add("jaxtyping")  # for annotations, which nobody reads at run time: see below
     for path in (PROJECT / "ckconv").rglob("*.py"):
         assert imports(path) <= allowed, path
+
+
+def test_shapes_in_annotations_cost_no_package():
+    script = "import sys, ckconv.models; print({'jaxtyping', 'beartype'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.stdout.strip() == "set()", done.stderr
 
 
 def test_the_flags_know_the_librarys_config_alone():
