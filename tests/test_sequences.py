@@ -249,6 +249,29 @@ def test_the_published_weights_give_the_published_accuracy(tmp_path, monkeypatch
     assert round(result["test"]["accuracy"] * 10_000) == 9_932
 
 
+# file, preset, the frequency that the count was made with, right answers of all test cases
+OTHER_WEIGHTS = [
+    ("ckcnn_pmnist_30.pt", "pmnist_ckcnn30", 43.46, 9_796, 10_000),
+    ("ckcnn_scifar10_30.pt", "scifar10_ckcnn30", 25.70, 6_218, 10_000),
+    ("ckcnn_chartrajectories_30.pt", "chartrajectories_ckcnn30", 21.45, 215, 215),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.real_data
+@pytest.mark.parametrize(("file", "preset", "omega_0", "right", "cases"), OTHER_WEIGHTS)
+def test_other_published_weights_too(tmp_path, monkeypatch, file, preset, omega_0, right, cases):
+    """Beside those of sMNIST; of the trajectories the half whose labels can be had."""
+    path = Path(os.environ.get("FLEXCONV_PUBLISHED", "none")).with_name(file)
+    if not path.is_file():
+        pytest.skip(f"needs {file} beside the file that FLEXCONV_PUBLISHED names")
+    flags = ["pretrained=True", f"pretrained_params.filepath={path}", "train.do=False"]
+    flags += [f"kernel.omega_0={omega_0}", f"dataset_params.root={os.environ['FLEXCONV_DATA']}"]
+    result = run(monkeypatch, tmp_path, f"+experiment={preset}", *flags)
+    assert result["test"]["targets"] == cases
+    assert round(result["test"]["accuracy"] * cases) == right
+
+
 # ----- tasks other than one class per sequence ----------------------------------------------------
 
 
