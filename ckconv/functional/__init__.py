@@ -6,22 +6,26 @@ y = F.conv(x, kernel, bias, causal=True)
 
 from __future__ import annotations
 
-from functools import lru_cache
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from ckconv.errors import check_choice
+from ckconv.functional.checks import check_input, check_shapes
 from ckconv.functional.direct import direct_conv
 from ckconv.functional.fft import fft_conv
-from ckconv.functional.kernel import FactoredKernel
-from ckconv.functional.plan import CostModel, Frames, plan_frames
+from ckconv.functional.frames import remembered
+from ckconv.functional.geometry import Geometry, make_geometry
+from ckconv.functional.kernel import FactoredKernel, functions
+from ckconv.functional.plan import CostModel, is_depthwise, plan
 from ckconv.functional.spectral import spectral_conv
 from ckconv.functional.ways import current, using
 
 __all__ = ["FactoredKernel", "choose_backend", "conv", "current", "using"]
 
 BACKENDS = ("auto", "direct", "fft")
+_PLAIN = {"dilation": 1, "groups": 1, "padding_mode": "zeros"}
 
 
 def conv(
@@ -30,94 +34,125 @@ def conv(
     bias: Tensor | None = None,
     causal: bool = False,
     backend: str = "auto",
-    stride: int = 1,
-    padding: str = "same",
+    stride: int | Sequence[int] = 1,
+    padding: str | int | Sequence[str | int] = "same",
+    *,
+    dilation: int | Sequence[int] = 1,
+    groups: int = 1,
+    padding_mode: str | Sequence[str] = "zeros",
+    causal_axis: int = 0,
 ) -> Tensor:
-    """Cross-correlate `x` with `kernel`.
+    """Cross-correlate `x` with `kernel`, in 1, 2 or 3 dimensions.
+
+    Arguments that `torch.nn.functional.conv1d` has too mean the same; `same` may have a stride.
+    Those that stand for one number or word per axis also take a sequence of them.
 
     Args:
-        x: (B, C, L) or (B, C, H, W).
-        kernel: (O, C, K) or (O, C, Kh, Kw), written out or factored; may be longer than the input.
+        x: (B, C, L), (B, C, H, W) or (B, C, D, H, W), or without B. A complex one is convolved
+            in its real and its imaginary part.
+        kernel: (O, C / groups, *k), written out or factored; may be longer than the input.
         bias: (O,) or None.
         causal: output t reads inputs up to t only: the kernel's last sample meets the present.
             Otherwise the kernel's middle sample does.
         backend: `direct`, `fft`, or `auto`, which takes the one that is expected to be faster.
         stride: step between outputs.
-        padding: `same`, output as long as the input; `valid`, only where the kernel fits.
+        padding: samples on both sides; or `same`, output as long as the input; or `valid`, none.
+        dilation: step between the input's samples that the kernel's meet.
+        groups: groups of channels that are convolved apart.
+        padding_mode: what is padded with: `zeros`, `circular`, `reflect` or `replicate`.
+        causal_axis: the axis of time where there are several and `causal` is set, from 0; the
+            others are centred.
 
     Returns:
-        (B, O, *size), in the dtype of `x`.
+        (B, O, *out), in the dtype of `x`. Samples that are not finite reach the outputs in whose
+        receptive field they are, by a transform too; there, they reach all channels, as NaN.
 
     Raises:
         ValueError: for shapes that do not fit each other.
-        UsageError: for an unknown backend or padding.
+        UsageError: for an argument out of its range.
+        TypeError, RuntimeError: for what is no tensor of floating-point numbers.
     """
+    check_input(x)
     backend = current().backend or backend
     if callable(backend):
         dense = kernel.dense().to(x.dtype) if isinstance(kernel, FactoredKernel) else kernel
-        return backend(x, dense, bias, causal=causal, stride=stride, padding=padding)
+        how = {"dilation": dilation, "groups": groups, "padding_mode": padding_mode}
+        how = {name: value for name, value in how.items() if value != _PLAIN[name]}
+        how |= {"causal_axis": causal_axis} if causal and causal_axis else {}
+        return backend(x, dense, bias, causal=causal, stride=stride, padding=padding, **how)
     check_choice("backend", backend, BACKENDS)
-    check_choice("padding", padding, ("same", "valid"))
-    _check_shapes(x, kernel, bias, padding)
-    if padding == "valid":
-        pad = [(0, 0)] * (x.ndim - 2)
-    else:
-        kernel, pad = _reachable(kernel, x.shape[2:], causal)
-    if backend == "auto":
-        backend = choose_backend(x, kernel, pad)
-    if isinstance(kernel, FactoredKernel):
-        if backend == "fft":
-            return spectral_conv(x, kernel, bias, pad, stride)
+    batched = x if x.ndim == kernel.ndim else x[None]
+    check_shapes(batched, kernel, bias, groups)
+    size = batched.shape[2:]
+    geometry = make_geometry(
+        size,
+        kernel.shape[2:],
+        stride,
+        dilation,
+        padding,
+        padding_mode,
+        causal_axis if causal else None,
+    )
+    y = (_complex if x.is_complex() else _real)(batched, kernel, bias, geometry, backend)
+    return y if batched is x else y[0]
+
+
+def _real(
+    x: Tensor,
+    kernel: Tensor | FactoredKernel,
+    bias: Tensor | None,
+    geometry: Geometry,
+    backend: str,
+) -> Tensor:
+    x, geometry = geometry.extend(x, but=geometry.circular)
+    slices, geometry = geometry.reachable(x.shape[2:], kernel.shape[2:])
+    is_factored = isinstance(kernel, FactoredKernel)
+    kernel = kernel.crop(slices) if is_factored else kernel[(..., *slices)]
+    if x.shape[0] == 0:
+        backend = "direct"  # no transform takes an empty batch
+    elif backend == "auto":
+        backend = choose_backend(x, kernel, geometry)
+    if backend == "fft" and (is_factored or is_depthwise(x.shape, kernel.shape)):
+        return spectral_conv(x, kernel, bias, geometry)
+    if is_factored:
         kernel = kernel.dense().to(x.dtype)
     bias = None if bias is None else bias.to(x.dtype)
-    return (fft_conv if backend == "fft" else direct_conv)(x, kernel, bias, pad, stride)
+    return (fft_conv if backend == "fft" else direct_conv)(x, kernel, bias, geometry)
 
 
-def choose_backend(x: Tensor, kernel: Tensor | FactoredKernel, pad: list[tuple[int, int]]) -> str:
+def _complex(
+    x: Tensor,
+    kernel: Tensor | FactoredKernel,
+    bias: Tensor | None,
+    geometry: Geometry,
+    backend: str,
+) -> Tensor:
+    """The real and the imaginary part of x, convolved as one batch."""
+    parts = _real(torch.cat((x.real, x.imag)), kernel, None, geometry, backend)
+    y = torch.complex(*parts.chunk(2))
+    return y if bias is None else y + bias.view(-1, *[1] * (x.ndim - 2))
+
+
+def choose_backend(x: Tensor, kernel: Tensor | FactoredKernel, geometry: Geometry) -> str:
     """`direct` or `fft`, whichever is expected to take less time for these shapes and device."""
-    functions = kernel.basis.shape[0] if isinstance(kernel, FactoredKernel) else 0
-    frames = plan_frames(x.shape, kernel.shape, pad, functions, x.device.type)
-    return _choice(
-        tuple(x.shape), tuple(kernel.shape), tuple(pad), functions, frames, x.device.type
-    )
+    shapes = tuple(x.shape), tuple(kernel.shape)
+    return _choice(*shapes, geometry, functions(kernel), x.device.type, current().frames)
 
 
-@lru_cache(maxsize=4096)
+@remembered
 def _choice(
-    x_shape: tuple, kernel_shape: tuple, pad: tuple, functions: int, frames: Frames, device: str
+    x_shape: tuple,
+    kernel_shape: tuple,
+    geometry: Geometry,
+    functions: int,
+    device: str,
+    frame: int | None,
 ) -> str:
     cost = CostModel(device)
-    direct = cost.direct(x_shape, kernel_shape, pad, functions)
-    return "fft" if cost.spectral(x_shape, kernel_shape, frames, functions) < direct else "direct"
-
-
-def _check_shapes(
-    x: Tensor, kernel: Tensor | FactoredKernel, bias: Tensor | None, padding: str
-) -> None:
-    if x.ndim not in (3, 4) or kernel.ndim != x.ndim or kernel.shape[1] != x.shape[1]:
-        raise ValueError(
-            f"input {tuple(x.shape)} and kernel {tuple(kernel.shape)} do not fit: expected "
-            "(B, C, L) with (O, C, K), or (B, C, H, W) with (O, C, Kh, Kw)"
-        )
-    if bias is not None and bias.shape != kernel.shape[:1]:
-        raise ValueError(f"bias {tuple(bias.shape)} does not fit {kernel.shape[0]} outputs")
-    if padding == "valid" and any(k > n for k, n in zip(kernel.shape[2:], x.shape[2:])):
-        raise ValueError(
-            f"padding=valid: the kernel {tuple(kernel.shape[2:])} is larger than the input "
-            f"{tuple(x.shape[2:])}; use padding=same"
-        )
-
-
-def _reachable(
-    kernel: Tensor | FactoredKernel, size: torch.Size, causal: bool
-) -> tuple[Tensor | FactoredKernel, list[tuple[int, int]]]:
-    """Drop the kernel's samples that meet nothing but padding; say how much padding is left."""
-    slices, pad = [], []
-    for k, n in zip(kernel.shape[2:], size):
-        centre = k - 1 if causal else k // 2
-        before, after = min(centre, n - 1), min(k - 1 - centre, n - 1)
-        slices.append(slice(centre - before, centre + after + 1))
-        pad.append((before, after))
-    if isinstance(kernel, FactoredKernel):
-        return kernel.crop(tuple(slices)), pad
-    return kernel[(..., *slices)], pad
+    spans = geometry.spans(kernel_shape[2:])
+    shape = *kernel_shape[:2], *spans
+    frames = plan(x_shape, shape, geometry.pad, functions, device, geometry.circular, frame)
+    spectral = cost.spectral(x_shape, kernel_shape, frames, functions)
+    steps = geometry.stride, geometry.dilation
+    direct = cost.direct(x_shape, kernel_shape, geometry.pad, functions, *steps)
+    return "fft" if spectral < direct else "direct"

@@ -5,18 +5,25 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-_CONV = {1: F.conv1d, 2: F.conv2d}
+from ckconv.functional.geometry import Geometry
+
+_CONV = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 
 
-def direct_conv(
-    x: Tensor, kernel: Tensor, bias: Tensor | None, pad: list[tuple[int, int]], stride: int = 1
-) -> Tensor:
-    """Cross-correlate x (B, C, *size) with kernel (O, C, *k), `pad` samples added per axis side.
+def direct_conv(x: Tensor, kernel: Tensor, bias: Tensor | None, geometry: Geometry) -> Tensor:
+    """Cross-correlate x (B, C, *size) with kernel (O, C / groups, *k).
 
-    Returns (B, O, *out) with out = size + before + after - k + 1 per axis, divided by `stride`.
+    Returns (B, O, *out), out per axis as in `torch.nn.functional.conv1d`.
     """
+    x, geometry = geometry.extend(x)
+    settings = {
+        "stride": geometry.stride,
+        "dilation": geometry.dilation,
+        "groups": x.shape[1] // kernel.shape[1],
+    }
     conv = _CONV[kernel.ndim - 2]
-    if all(before == after for before, after in pad):
-        return conv(x, kernel, bias, stride=stride, padding=[before for before, _ in pad])
-    flat = [side for axis in reversed(pad) for side in axis]
-    return conv(F.pad(x, flat), kernel, bias, stride=stride)
+    if all(before == after for before, after in geometry.pad):
+        settings["padding"] = [before for before, _ in geometry.pad]
+    else:
+        x = F.pad(x, [side for axis in reversed(geometry.pad) for side in axis])
+    return conv(x, kernel, bias, **settings)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from threading import Lock
 
 import torch
@@ -12,20 +12,20 @@ MOST_SPECTRA = 2  # of a kept kernel: those of an evaluation's batches, and of i
 
 
 class Spectra:
-    """The kernel's spectra that were used last, by their transforms' lengths."""
+    """The kernel's spectra that were used last, by what they were laid out for."""
 
     def __init__(self) -> None:
-        self._kept: dict[tuple[int, ...], Tensor] = {}
+        self._kept: dict[Hashable, Tensor] = {}
         self._lock = Lock()
 
-    def get(self, lengths: tuple[int, ...], make: Callable[[], Tensor]) -> Tensor:
-        """The spectrum for transforms of `lengths`, kept or from `make`."""
+    def get(self, key: Hashable, make: Callable[[], Tensor]) -> Tensor:
+        """The spectrum known by `key`, kept or from `make`."""
         with self._lock:
-            spectrum = self._kept.pop(lengths, None)
+            spectrum = self._kept.pop(key, None)
             spectrum = make() if spectrum is None else spectrum
             while len(self._kept) >= MOST_SPECTRA:
                 self._kept.pop(next(iter(self._kept)))  # the one whose use lies furthest back
-            self._kept[lengths] = spectrum
+            self._kept[key] = spectrum
             return spectrum
 
     def __len__(self) -> int:
@@ -58,6 +58,10 @@ class FactoredKernel:
     def shape(self) -> torch.Size:
         """The shape of the kernel written out, (O, C, *k)."""
         return self.weight.shape[:2] + self.basis.shape[1:]
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.basis.dtype
 
     @property
     def ndim(self) -> int:
@@ -95,3 +99,8 @@ class FactoredKernel:
         kept = FactoredKernel(self.weight.detach(), self.basis.detach())
         kept.spectra = Spectra()
         return kept
+
+
+def functions(kernel: Tensor | FactoredKernel) -> int:
+    """How many functions a kernel mixes; 0 for one that is written out."""
+    return kernel.basis.shape[0] if isinstance(kernel, FactoredKernel) else 0

@@ -5,45 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
-import torch.nn.functional as F
-from scipy.fft import next_fast_len
-from torch import Tensor
-
+from ckconv.functional.frames import Frames, remembered, whole_frames
 from ckconv.functional.ways import current
-
-
-@dataclass(frozen=True)
-class Frames:
-    """Transforms of length `lengths` per axis that together give `out` samples per axis.
-
-    A sequence may be cut into `count` overlapping frames that give `step` samples each
-    (overlap-save); images are one frame.
-    """
-
-    lengths: tuple[int, ...]
-    before: tuple[int, ...]
-    out: tuple[int, ...]
-    count: int = 1
-    step: int = 0
-
-    def split(self, x: Tensor) -> Tensor:
-        """(B, C, *size) -> (B, J, C, *lengths), padded with zeros."""
-        if self.count > 1:
-            span = (self.count - 1) * self.step + self.lengths[0]
-            padded = F.pad(x, (self.before[0], span - x.shape[2] - self.before[0]))
-            return padded.unfold(2, self.lengths[0], self.step).transpose(1, 2)
-        sides = []
-        for n, length, before in zip(x.shape[:1:-1], self.lengths[::-1], self.before[::-1]):
-            sides += [before, length - n - before]
-        return F.pad(x, sides).unsqueeze(1)
-
-    def join(self, y: Tensor) -> Tensor:
-        """(B, J, O, *lengths) -> (B, O, *out)."""
-        if self.count > 1:
-            return y[..., : self.step].transpose(1, 2).flatten(2)[..., : self.out[0]]
-        return y[(slice(None), 0, slice(None), *(slice(0, n) for n in self.out))]
 
 
 def plan_frames(
@@ -52,60 +16,43 @@ def plan_frames(
     pad: Sequence[tuple[int, int]],
     functions: int,
     device: str,
+    circular: Sequence[int] = (),
 ) -> Frames:
-    """The cheapest way to convolve x (B, C, *size) with a kernel (O, C, *k).
+    """The cheapest way to convolve x (B, C, *size) with a kernel (O, C / groups, *span).
 
-    Raises `ValueError` where `using(frames=...)` asks for frames that are shorter than the kernel.
+    `span` includes the holes of a dilation. The padding of the axes `circular` is circular.
+    Where the frames do not wrap them, it has to be written out. Raises `ValueError` where
+    `using(frames=...)` asks for frames that are shorter than the kernel.
     """
-    frame = current().frames
-    return _plan(tuple(x_shape), tuple(kernel_shape), tuple(pad), functions, device, frame)
+    shapes = tuple(x_shape), tuple(kernel_shape), tuple(pad)
+    return plan(*shapes, functions, device, tuple(circular), current().frames)
 
 
-@lru_cache(maxsize=4096)
-def _plan(
-    x_shape: tuple, kernel_shape: tuple, pad: tuple, functions: int, device: str, frame: int | None
+@remembered
+def plan(
+    x_shape: tuple,
+    kernel_shape: tuple,
+    pad: tuple,
+    functions: int,
+    device: str,
+    circular: tuple[int, ...],
+    frame: int | None,
 ) -> Frames:
-    size, kernel_size = x_shape[2:], kernel_shape[2:]
-    out = tuple(n + a + b - k + 1 for n, k, (a, b) in zip(size, kernel_size, pad))
-    before = tuple(a for a, _ in pad)
-    whole = Frames(transform_lengths(size, kernel_size, pad), before, out)
-    if len(size) > 1 or frame == 0:
+    """What `plan_frames` gives where frames of length `frame` are asked for; None: of any."""
+    whole = whole_frames(x_shape[2:], kernel_shape[2:], pad, circular)
+    if len(pad) > 1 or frame == 0:
         return whole
+    before = (0,) if circular else whole.before
     if frame is not None:
-        return _cut(whole, frame, kernel_size[0])
+        return whole.cut(frame, kernel_shape[2], before)
     candidates, length = [whole], 64
     while length < whole.lengths[0]:
-        if length - kernel_size[0] + 1 >= length // 4:
-            candidates.append(_cut(whole, length, kernel_size[0]))
+        if length - kernel_shape[2] + 1 >= length // 4:
+            candidates.append(whole.cut(length, kernel_shape[2], before))
         length *= 2
     cost = CostModel(device)
-    return min(candidates, key=lambda f: cost.spectral(x_shape, kernel_shape, f, functions))
-
-
-def _cut(whole: Frames, length: int, kernel_size: int) -> Frames:
-    """The same in frames of `length`."""
-    step = length - kernel_size + 1
-    if step < 1:
-        raise ValueError(
-            f"frames={length}: a kernel of {kernel_size} samples needs transforms at least as long"
-        )
-    return Frames((length,), whole.before, whole.out, math.ceil(whole.out[0] / step), step)
-
-
-def transform_lengths(
-    size: Sequence[int], kernel_size: Sequence[int], pad: Sequence[tuple[int, int]]
-) -> tuple[int, ...]:
-    """The smallest fast transform lengths that keep wrapped samples out of the output.
-
-    With `before` zeros in front of n samples, output t reads up to position t + k - 1. What lies
-    past the transform's length wraps into those leading zeros, which may be shared with the
-    trailing ones: n + before is enough for the input, out + k - 1 - before for the output.
-    """
-    lengths = []
-    for n, k, (before, after) in zip(size, kernel_size, pad):
-        out = n + before + after - k + 1
-        lengths.append(next_fast_len(max(n + before, out + k - 1 - before, out, k), real=True))
-    return tuple(lengths)
+    seconds = [cost.spectral(x_shape, kernel_shape, f, functions) for f in candidates]
+    return candidates[seconds.index(min(seconds))]
 
 
 def rates(device: str) -> dict[str, float]:
@@ -134,18 +81,25 @@ class CostModel:
     def spectral_counts(
         self, x_shape: Sequence[int], kernel_shape: Sequence[int], frames: Frames, functions: int
     ) -> dict[str, float]:
-        """Operations of each kind for x (B, C, *size) and a kernel (O, C, *k) of H functions."""
+        """Operations by kind for x (B, C, *size), kernels (O, C / groups, *k) of H functions."""
         batch, channels = x_shape[:2]
-        out = kernel_shape[0]
+        out, per_group = kernel_shape[:2]
         rows = batch * frames.count
         n = math.prod(frames.lengths)
         freq = math.prod(frames.lengths[:-1]) * (frames.lengths[-1] // 2 + 1)
         lines = sum(n / length for length in frames.lengths)  # 1-D transforms in one of n samples
+        if is_depthwise(x_shape, kernel_shape):
+            return {
+                "line": (rows * (channels + out) + out) * lines,
+                "product": freq * 2 * rows * (channels + out),
+                "write": math.prod(kernel_shape) * functions,
+                "spectral_start": 1,
+            }
         return {
             "line": rows * (channels + out) * lines,
             "move": freq * 2 * rows * (channels + out),
-            "mix": freq * 4 * rows * channels * out,
-            "write": freq * 2 * max(functions, 1) * channels * out,
+            "mix": freq * 4 * rows * per_group * out,
+            "write": freq * 2 * max(functions, 1) * per_group * out,
             "sample": n,
             "spectral_start": 1,
         }
@@ -156,20 +110,29 @@ class CostModel:
         kernel_shape: Sequence[int],
         pad: Sequence[tuple[int, int]],
         functions: int,
+        stride: Sequence[int] = (),
+        dilation: Sequence[int] = (),
     ) -> dict[str, float]:
         """Operations of each kind of a direct convolution, its kernel written out first."""
-        batch, pixels, channels = x_shape[0], math.prod(x_shape[2:]), kernel_shape[:2]
+        dim = len(pad)
+        batch, pixels, channels = x_shape[0], math.prod(x_shape[2:]), list(kernel_shape[:2])
         meetings = math.prod(
-            _meetings(n, k, before) if before == after else n * k  # else zeros are written out
-            for n, k, (before, after) in zip(x_shape[2:], kernel_shape[2:], pad)
+            _meetings(n, k, before, d) / step
+            if before == after
+            else n * k / step  # else zeros are written out
+            for n, k, (before, after), step, d in zip(
+                x_shape[2:], kernel_shape[2:], pad, stride or (1,) * dim, dilation or (1,) * dim
+            )
         )
-        kind = f"direct{len(pad)}d"
-        if len(pad) == 2:
+        kind = f"direct{dim}d"
+        if is_depthwise(x_shape, kernel_shape):
+            kind = f"depthwise{dim}d"
+        elif dim == 2:
             kind += "_long" if max(kernel_shape[2:]) > _LONGEST_FAST_KERNEL else ""
             channels = [max(c, _FEWEST_CHANNELS) for c in channels]
         return {
             kind: batch * math.prod(channels) * meetings,
-            "slide": batch * pixels * sum(channels),
+            "slide": batch * pixels * (x_shape[1] + kernel_shape[0]),
             "write": math.prod(kernel_shape) * functions,
             "direct_start": 1,
         }
@@ -180,10 +143,15 @@ class CostModel:
         return sum(n * known[kind] for kind, n in counts.items())
 
 
-@lru_cache(maxsize=4096)
-def _meetings(n: int, k: int, before: int) -> int:
+def is_depthwise(x_shape: Sequence[int], kernel_shape: Sequence[int]) -> bool:
+    """Whether each of several input channels x (B, C, *size) has kernels (O, 1, *k) of its own."""
+    return kernel_shape[1] == 1 < x_shape[1]
+
+
+@remembered
+def _meetings(n: int, k: int, before: int, dilation: int) -> int:
     """Pairs of a kernel's sample and an input's, padding left out, over all outputs."""
-    return sum(max(n - abs(i - before), 0) for i in range(k))
+    return sum(max(n - abs(i * dilation - before), 0) for i in range(k))
 
 
 _LONGEST_FAST_KERNEL = 14  # beyond it, PyTorch's 2-D convolutions on a CPU take a slower path
@@ -203,6 +171,11 @@ _RATES = {
         "direct1d": 8.91e-11,
         "direct2d": 3.55e-11,
         "direct2d_long": 1.26e-10,
+        "direct3d": 1.00e-10,
+        "depthwise1d": 3.00e-10,
+        "depthwise2d": 3.00e-10,
+        "depthwise3d": 3.00e-10,
+        "product": 3.00e-09,
         "slide": 1.60e-09,
         "direct_start": 4.69e-04,
     },
@@ -216,6 +189,11 @@ _RATES = {
         "direct1d": 1.2e-12,
         "direct2d": 1.2e-12,
         "direct2d_long": 2.4e-12,
+        "direct3d": 2.4e-12,
+        "depthwise1d": 1e-11,
+        "depthwise2d": 1e-11,
+        "depthwise3d": 1e-11,
+        "product": 1e-11,
         "slide": 1e-11,
         "direct_start": 8e-05,
     },

@@ -39,8 +39,9 @@ def using(
 
     Args:
         backend: `auto`, `direct` or `fft`, over what a call asks for; or a function in their place,
-            given (x, kernel, bias, causal=, stride=, padding=), the kernel written out. Layers
-            then compute all steps also where only the last one is read.
+            given (x, kernel, bias, causal=, stride=, padding=) and what else is not the default,
+            the kernel written out. Layers then compute all steps also where only the last one is
+            read.
         frames: length of the transforms that sequences are cut into, no shorter than their
             kernels; 0: one transform for a whole sequence.
         chunk: numbers of a factored kernel's spectrum that exist at once.

@@ -11,8 +11,10 @@ import torch.nn.functional as nnf
 
 import ckconv.functional as F
 from ckconv.errors import UsageError
-from ckconv.functional.plan import Frames, plan_frames
-from ckconv.functional.spectral import _FactoredMix, _RealFFT
+from ckconv.functional.frames import Frames
+from ckconv.functional.mixing import mix
+from ckconv.functional.plan import plan_frames
+from ckconv.functional.transform import real_fft
 from ckconv.functional.ways import Ways
 
 SIZES_1D = [(1, 1), (7, 3), (7, 7), (8, 15), (33, 5), (100, 100), (50, 199), (300, 17), (513, 40)]
@@ -36,7 +38,7 @@ def reference(x, kernel, bias, causal):
     size = kernel.shape[2:]
     pad = []
     for k in reversed(size):
-        pad += [k - 1, 0] if causal else [k // 2, k - 1 - k // 2]
+        pad += [k - 1, 0] if causal else [(k - 1) // 2, k // 2]
     conv = nnf.conv1d if len(size) == 1 else nnf.conv2d
     return conv(nnf.pad(x.double(), pad), kernel.double(), bias.double())
 
@@ -85,16 +87,20 @@ def test_gradients_of_the_spectral_path_match(size, kernel_size, causal):
 
 def test_hand_made_gradient_passes_gradcheck():
     torch.manual_seed(0)
-    x = torch.randn(5, 2, 3, dtype=torch.complex128, requires_grad=True)
-    basis = torch.randn(5, 2, 4, dtype=torch.float64, requires_grad=True)
-    weight = torch.randn(4, 3, 2, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(_FactoredMix.apply, (x, basis, weight, 20))
+    for groups in (1, 2):
+        x = torch.randn(5, 2, groups, 3, dtype=torch.complex128, requires_grad=True)
+        basis = torch.randn(5, 2, 4, dtype=torch.float64, requires_grad=True)
+        weight = torch.randn(4, groups, 3, 2, dtype=torch.float64, requires_grad=True)
+        with F.using(chunk=20 * groups):
+            assert torch.autograd.gradcheck(mix, (x, basis, weight), check_forward_ad=True)
+            assert torch.autograd.gradgradcheck(mix, (x, basis, weight))
 
 
 @pytest.mark.parametrize("size", [(6,), (7,), (1,), (4, 6), (5, 3)])
 def test_real_transform_passes_gradcheck(size):
     x = torch.randn(2, *size, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(lambda t: _RealFFT.apply(t, len(size)), x)
+    assert torch.autograd.gradcheck(lambda t: real_fft(t, len(size)), x, check_forward_ad=True)
+    assert torch.autograd.gradgradcheck(lambda t: real_fft(t, len(size)), x)
 
 
 def test_chunks_of_frequencies_change_nothing():
