@@ -5,15 +5,41 @@ from __future__ import annotations
 from ckconv import antialiasing, errors, models, nn, penalties, published
 from ckconv.config import ConvConfig, KernelConfig, MaskConfig, NetConfig, RegularizeConfig
 from ckconv.errors import UsageError
+from ckconv.nn import (
+    CKConv,
+    CKConv1d,
+    CKConv2d,
+    CKConv3d,
+    FlexConv,
+    FlexConv1d,
+    FlexConv2d,
+    FlexConv3d,
+    SepFlexConv,
+    SepFlexConv1d,
+    SepFlexConv2d,
+    SepFlexConv3d,
+)
 
 __version__ = "1.0.0"
 
 __all__ = [
+    "CKConv",
+    "CKConv1d",
+    "CKConv2d",
+    "CKConv3d",
     "ConvConfig",
+    "FlexConv",
+    "FlexConv1d",
+    "FlexConv2d",
+    "FlexConv3d",
     "KernelConfig",
     "MaskConfig",
     "NetConfig",
     "RegularizeConfig",
+    "SepFlexConv",
+    "SepFlexConv1d",
+    "SepFlexConv2d",
+    "SepFlexConv3d",
     "UsageError",
     "__version__",
     "antialiasing",

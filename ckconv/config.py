@@ -8,6 +8,7 @@ Hydra composed has the fields of these classes but not their methods: check it b
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from ckconv import fields
@@ -90,7 +91,14 @@ class ConvConfig:
     bias: bool = True  # add a bias per output channel
     # same: the output has the input's size; valid: no padding
     padding: str = choice("same", ("same", "valid"))
+    # what is padded with
+    padding_mode: str = choice("zeros", ("zeros", "circular", "reflect", "replicate"))
     stride: int = number(1, at_least=1, at_most=LONGEST)  # step between output samples
+    dilation: int = number(1, at_least=1, at_most=LONGEST)  # step between the samples it reads
+    groups: int = number(1, at_least=1, at_most=WIDEST)  # groups of channels convolved apart
+    causal: bool | None = None  # outputs read no later inputs; null: in 1-D
+    # where it is causal and has several axes: the axis of time, from 0
+    causal_axis: int = number(0, at_least=0, at_most=2)
     horizon: str = "same"  # largest kernel: an odd number, same, full
     cache: bool = False  # in evaluation keep the sampled kernel until weights or mode change
 
@@ -146,11 +154,30 @@ class NetConfig:
         block_widths(self)
 
 
-def parse_horizon(horizon: str | int) -> int | str:
-    """The horizon as an odd number of samples, or as the word `same` or `full`.
+def time_axis(causal: bool | None, axis: int, dim: int) -> int | None:
+    """The axis along which a convolution is causal, None where it is centred.
+
+    From `conv.causal`, where None means in one dimension, and `conv.causal_axis`.
+    """
+    if causal is None:
+        causal = dim == 1
+    if not causal:
+        return None
+    if not 0 <= axis < dim:
+        raise UsageError(f"conv.causal_axis={axis}: the data has the axes 0 to {dim - 1}")
+    return axis
+
+
+def parse_horizon(horizon: str | int | Sequence[int]) -> int | str | tuple[int, ...]:
+    """The horizon as an odd number of samples, or one per axis, or the word `same` or `full`.
 
     Raises `UsageError` for an even or unreadable one: an even kernel has no centre.
     """
+    if isinstance(horizon, tuple | list):
+        sizes = tuple(parse_horizon(one) for one in horizon)
+        if not sizes or not all(isinstance(size, int) for size in sizes):
+            raise UsageError(f"conv.horizon={horizon}: give an odd number for each axis")
+        return sizes
     text = str(horizon).strip()
     if text in ("same", "full"):
         return text

@@ -55,7 +55,10 @@ def number(
 
 
 def choice(default: Any, choices: Iterable[object]) -> Any:
-    """A dataclass field of one of `choices`; no value and an empty one are the choice `None`."""
+    """A dataclass field of one of `choices`; no value and an empty one are the choice `None`.
+
+    In Python it may also be a tuple of them, one per axis.
+    """
     return dataclasses.field(default=default, metadata={"choices": tuple(choices)})
 
 
@@ -77,9 +80,10 @@ def check(kind: type, settings: object, prefix: str = "") -> None:
         elif "range" in field.metadata:
             _check_range(flag, value, field.metadata["range"])
         elif "choices" in field.metadata:
-            check_choice(
-                flag, value if value not in (None, "") else "None", field.metadata["choices"]
-            )
+            for one in value if isinstance(value, tuple) else (value,):
+                check_choice(
+                    flag, one if one not in (None, "") else "None", field.metadata["choices"]
+                )
     if hasattr(kind, "check_together"):
         kind.check_together(settings)
 

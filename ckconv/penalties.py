@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from ckconv.functional import FactoredKernel
 from ckconv.nn.ck import SineLayer
 from ckconv.nn.conv import CKConv
-from ckconv.nn.mask import GaussianMask
+from ckconv.nn.mask import Mask
 
 Kernel = FactoredKernel | Tensor  # as layers sample it: a mix of functions, or written out
 
@@ -47,7 +47,7 @@ def _kernel_norm_of(layer: CKConv, kernels: Mapping[nn.Module, Kernel]) -> Tenso
 
 def mask_norm(model: nn.Module) -> Tensor:
     """Sum over layers of the L2 norm of the mask's parameters, mean and sigma together."""
-    masks = [module for module in model.modules() if isinstance(module, GaussianMask)]
+    masks = [module for module in model.modules() if isinstance(module, Mask)]
     return _total([torch.cat((mask.mean, mask.sigma)).norm() for mask in masks], model)
 
 

@@ -32,14 +32,15 @@ _RENAME = (
     (r"(^|\.)output_linear\.", r"\1output."),
 )
 _PUBLISHED = re.compile(
-    r"(^|\.)(Kernel|cconv[12]|out_layer|finallyr|kernel_net|output_linear|mask_params|train_length)(\.|$)"
+    r"(^|\.)(Kernel|cconv[12]|out_layer|finallyr|kernel_net|output_linear|mask_params|mask_width_param|train_length)(\.|$)"
 )
 _KERNEL_NET = re.compile(r"^(?P<owner>.*?)kernel_net\.(?P<index>\d+)\.(?P<rest>.+)$")
-# What else was stored as buffers: settings, and the kernel that was sampled last.
-_NO_WEIGHTS = ("temperature", "mask_threshold", "conv_kernel")
+# What else was stored as buffers: settings, the kernel sampled last, whether there was one.
+_NO_WEIGHTS = ("temperature", "mask_threshold", "conv_kernel", "initialized")
 # Where programs keep the weights in a checkpoint, and what they put before their names.
 _WEIGHTS = ("model", "state_dict", "model_state_dict")
 _WRAPPERS = re.compile(r"^((module|model|_orig_mod)\.)+|(?<=\.)_orig_mod\.")
+_MASKS = {"mask_width_param": "mask.sigma", "mask_mean_param": "mask.mean"}
 
 
 def is_published(state: Mapping[str, Tensor]) -> bool:
@@ -115,6 +116,8 @@ def translate(module: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tenso
         if leaf == "mask_params":
             translated[prefix + "mask.mean"] = value[:, 0]
             translated[prefix + "mask.sigma"] = value[:, 1]
+        elif leaf in _MASKS:
+            translated[prefix + _MASKS[leaf]] = value
         elif leaf == "train_length":
             target = own.get(prefix + "extent", value)
             translated[prefix + "extent"] = value.long().expand(target.shape)

@@ -29,7 +29,7 @@ WINDOW = 0.4  # sigma of the window where there is no mask
 
 @dataclass
 class Spectrum:
-    """Shares of a kernel's energy by frequency; a frequency in 2-D is that of the faster axis."""
+    """Shares of a kernel's energy by frequency, with several axes that of the fastest one."""
 
     frequencies: Tensor  # (n,) Hz, rising from 0
     energy: Tensor  # (n,) adding up to 1
@@ -106,7 +106,7 @@ def measure(
     dims = tuple(range(1, source.dim + 1))
     energy = torch.fft.fftn(values, dim=dims).abs().square().sum(0)  # (*size)
     along = [torch.fft.fftfreq(len(axis), step).abs() for axis in axes]
-    fastest = along[0] if source.dim == 1 else torch.maximum(along[0][:, None], along[1])
+    fastest = torch.stack(torch.meshgrid(*along, indexing="ij")).amax(0)  # (*size)
     return _collected(fastest.flatten(), energy.flatten())
 
 

@@ -23,7 +23,7 @@ from ckconv.config import RegularizeConfig
 from ckconv.errors import UsageError
 from ckconv.nn.ck import GENERATORS, Generator
 from ckconv.nn.conv import CKConv
-from ckconv.nn.mask import GaussianMask
+from ckconv.nn.mask import Mask
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -66,16 +66,16 @@ def frequencies_of(
 
 
 def mask_frequency(
-    source: CKConv | GaussianMask, gauss_stddevs: float = RegularizeConfig.gauss_stddevs
+    source: CKConv | Mask, gauss_stddevs: float = RegularizeConfig.gauss_stddevs
 ) -> Float[Tensor, ""]:
-    """What a Gaussian mask adds to a kernel's highest frequency, a scalar in Hz.
+    """What a mask adds to a kernel's highest frequency, a scalar in Hz.
 
-    `gauss_stddevs / (2 pi min sigma)`; zero for a layer that has no mask.
+    Of a Gaussian `gauss_stddevs / (2 pi min sigma)`; zero for a layer that has no mask.
     """
-    mask = source if isinstance(source, GaussianMask) else source.mask
+    mask = source if isinstance(source, Mask) else source.mask
     if mask is None:
         return torch.zeros((), device=next(source.parameters()).device)
-    return gauss_stddevs / (2 * math.pi * mask.effective_sigma.amin())
+    return mask.bandwidth(gauss_stddevs) / (2 * math.pi * mask.effective_sigma.amin())
 
 
 def bound(

@@ -112,4 +112,5 @@ def _regularized_size(layer: CKConv, res: int) -> int:
 def _mask_frequencies(layers: list[CKConv], gauss_stddevs: float) -> Tensor:
     """`mask_frequency` of several layers, (layers,)."""
     narrowest = torch.stack([layer.mask.effective_sigma for layer in layers]).amin(1)
-    return gauss_stddevs / (2 * math.pi * narrowest)
+    widths = narrowest.new_tensor([layer.mask.bandwidth(gauss_stddevs) for layer in layers])
+    return widths / (2 * math.pi * narrowest)

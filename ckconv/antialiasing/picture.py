@@ -58,7 +58,9 @@ def draw(layers: Mapping[str, CKConv], path: Path, kernel_size: int, finer: int 
 def _draw_kernel(panel: Any, layer: CKConv, kernel_size: int, finer: int) -> None:
     kernel = sampled(layer, kernel_size, finer)[0].numpy()
     limit = abs(kernel).max()
-    if layer.dim == 2:
+    if layer.dim == 3:
+        kernel = kernel[len(kernel) // 2]  # the slice in the middle
+    if layer.dim > 1:
         panel.imshow(kernel, cmap="RdBu_r", vmin=-limit, vmax=limit, interpolation="nearest")
     else:
         positions = torch.linspace(-1, 1, len(kernel)).numpy()
@@ -125,7 +127,7 @@ def main(arguments: list[str] | None = None) -> None:
         "bound and Nyquist.",
     )
     parser.add_argument("--out", type=Path, default=Path("kernels.png"), help="the picture file")
-    parser.add_argument("--dim", type=int, choices=(1, 2), default=2)
+    parser.add_argument("--dim", type=int, choices=(1, 2, 3), default=2)
     parser.add_argument("--kernel-size", type=int, default=17, help="samples per axis")
     parser.add_argument("--finer", type=int, default=4, help="how many times as fine the other is")
     parser.add_argument("--sigma", type=float, default=0.25, help="of the mask")

@@ -17,12 +17,21 @@ from ckconv.functional.direct import direct_conv
 from ckconv.functional.fft import fft_conv
 from ckconv.functional.frames import remembered
 from ckconv.functional.geometry import Geometry, make_geometry
-from ckconv.functional.kernel import FactoredKernel, functions
+from ckconv.functional.kernel import FactoredKernel, functions, last_output
 from ckconv.functional.plan import CostModel, is_depthwise, plan
 from ckconv.functional.spectral import spectral_conv
-from ckconv.functional.ways import current, using
+from ckconv.functional.ways import current, full_precision, using
 
-__all__ = ["FactoredKernel", "choose_backend", "conv", "current", "using"]
+__all__ = [
+    "FactoredKernel",
+    "check_input",
+    "choose_backend",
+    "conv",
+    "current",
+    "full_precision",
+    "last_output",
+    "using",
+]
 
 BACKENDS = ("auto", "direct", "fft")
 _PLAIN = {"dilation": 1, "groups": 1, "padding_mode": "zeros"}

@@ -154,3 +154,32 @@ def _whole_numbers(name: str, given: object, dim: int, least: int) -> tuple[int,
         if isinstance(number, bool) or not isinstance(number, int) or number < least:
             raise UsageError(f"{name}={given}: give whole numbers of at least {least}")
     return numbers
+
+
+def as_uncropped(
+    x: Tensor,
+    padding: str | int | Sequence[str | int],
+    whole: Sequence[int],
+    kernel_size: Sequence[int],
+    dilation: int | Sequence[int],
+    causal_axis: int | None,
+) -> tuple[Tensor, str | list[str | int]]:
+    """The input and the padding with which a cropped kernel gives as many outputs as a whole one.
+
+    Numbers count from the `whole` kernel's size, of which `kernel_size` is left: the middle, or
+    along the axis of time the end. Where more was cropped than is padded, the outputs begin
+    inside the input x (..., *size).
+    """
+    if isinstance(padding, str):
+        return x, padding
+    dim = len(whole)
+    left, steps = list(per_axis("padding", padding, dim)), per_axis("dilation", dilation, dim)
+    for axis, (n, k) in enumerate(zip(whole, kernel_size)):
+        if isinstance(left[axis], str):
+            continue
+        lost = steps[axis] * (n - k)
+        sides = (lost, 0) if axis == causal_axis else (lost // 2, lost - lost // 2)
+        first, last = (max(side - left[axis], 0) for side in sides)
+        x = x.narrow(axis - dim, first, x.shape[axis - dim] - first - last)
+        left[axis] = max(left[axis] - sides[1], 0)
+    return x, left

@@ -8,6 +8,8 @@ from threading import Lock
 import torch
 from torch import Tensor
 
+from ckconv.functional.ways import full_precision
+
 MOST_SPECTRA = 2  # of a kept kernel: those of an evaluation's batches, and of its smaller last one
 
 
@@ -104,3 +106,14 @@ class FactoredKernel:
 def functions(kernel: Tensor | FactoredKernel) -> int:
     """How many functions a kernel mixes; 0 for one that is written out."""
     return kernel.basis.shape[0] if isinstance(kernel, FactoredKernel) else 0
+
+
+def last_output(x: Tensor, kernel: FactoredKernel, bias: Tensor | None) -> Tensor:
+    """The last step alone of a causal 1-D convolution: (B, C, L) -> (B, O, 1)."""
+    k = min(kernel.size[0], x.shape[2])
+    with full_precision(x.device):
+        recent = x[..., -k:].to(kernel.basis.dtype)
+        mixed = recent @ kernel.basis[:, -k:].T  # (B, C, H)
+        y = mixed.flatten(1) @ kernel.weight.flatten(1).T  # (B, O)
+        y = y if bias is None else y + bias
+    return y[..., None].to(x.dtype)

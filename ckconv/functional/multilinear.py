@@ -7,12 +7,13 @@ derivatives of any order: each is the same product with some of its factors exch
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
 
+@runtime_checkable
 class Multilinear(Protocol):
     """A product and its gradients, which need not be differentiable themselves."""
 

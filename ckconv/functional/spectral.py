@@ -15,6 +15,7 @@ from ckconv.functional.kernel import FactoredKernel, functions
 from ckconv.functional.mixing import apply_spectrum, mix, write_out
 from ckconv.functional.plan import is_depthwise, plan_frames
 from ckconv.functional.transform import at_least_float, kernel_fft, real_fft
+from ckconv.functional.ways import full_precision
 
 _CHANNELS_LAST = {2: torch.channels_last, 3: torch.channels_last_3d}
 
@@ -38,7 +39,7 @@ def spectral_conv(
         x.device.type,
         geometry.circular,
     )
-    with torch.autocast(x.device.type, enabled=False):
+    with full_precision(x.device):
         work = torch.promote_types(kernel.dtype, torch.float32)
         x, blight = split_off(x.to(work), geometry, kernel_size)
         x, geometry = geometry.extend(x, but=frames.wrapped)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 
+import torch
 from torch import Tensor
 
 
@@ -19,12 +20,13 @@ class Ways:
     chunk: int | None = None
 
 
-_WAYS: ContextVar[Ways] = ContextVar("ways", default=Ways())  # noqa: B039 (it is frozen)
+_FREE = Ways()
+_WAYS: ContextVar[Ways] = ContextVar("ways", default=_FREE)
 
 
 def current() -> Ways:
-    """What holds here."""
-    return _WAYS.get()
+    """What holds here; in compiled code nothing does."""
+    return _FREE if torch.compiler.is_compiling() else _WAYS.get()
 
 
 @contextmanager
@@ -53,3 +55,10 @@ def using(
         yield
     finally:
         _WAYS.reset(token)
+
+
+def full_precision(device: torch.device) -> AbstractContextManager:
+    """Within the block, no autocast to a lower precision on `device`."""
+    if device.type == "meta":  # there is none
+        return nullcontext()
+    return torch.autocast(device.type, enabled=False)

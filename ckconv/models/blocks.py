@@ -8,10 +8,10 @@ from torch import Tensor, nn
 
 from ckconv.config import ConvConfig, KernelConfig, MaskConfig, NetConfig, parse_horizon
 from ckconv.errors import UsageError, pick
-from ckconv.nn import CKConv, FlexConv, NJet, sample_together
+from ckconv.nn import CKConv, FlexConv, NJet, SepFlexConv, sample_together
 
-_BATCH_NORM = {1: nn.BatchNorm1d, 2: nn.BatchNorm2d}
-_POINTWISE = {1: nn.Conv1d, 2: nn.Conv2d}
+_BATCH_NORM = {1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
+_CONV = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 
 ConvFactory = Callable[[int, int], nn.Module]
 
@@ -53,13 +53,26 @@ def conv_factory(
     return pick("conv.type", conv.type, CONVOLUTIONS)(dim, kernel, conv, mask)
 
 
+def _check_is_plain(conv: ConvConfig) -> None:
+    """Raise `UsageError` for settings that only sampled kernels have."""
+    for name in ("padding_mode", "dilation", "groups", "causal"):
+        given = getattr(conv, name)
+        if given != getattr(ConvConfig, name):
+            raise UsageError(
+                f"conv.{name}={given}: not with conv.type={conv.type}; use FlexConv, SepFlexConv "
+                f"or CKConv, or leave out conv.{name}"
+            )
+
+
 def _njet(dim: int, kernel: KernelConfig, conv: ConvConfig, mask: MaskConfig) -> ConvFactory:
+    _check_is_plain(conv)
     if dim != 2:
         raise UsageError("conv.type=SRF: N-Jet layers are for images; use FlexConv or CKConv")
     return lambda a, b: NJet(a, b, scale=kernel.srf.scale)
 
 
 def _plain_conv(dim: int, kernel: KernelConfig, conv: ConvConfig, mask: MaskConfig) -> ConvFactory:
+    _check_is_plain(conv)
     size = parse_horizon(conv.horizon)
     if not isinstance(size, int):
         raise UsageError(
@@ -68,12 +81,13 @@ def _plain_conv(dim: int, kernel: KernelConfig, conv: ConvConfig, mask: MaskConf
         )
     if dim == 1:
         return lambda a, b: CausalConv1d(a, b, size, bias=conv.bias)
-    return lambda a, b: nn.Conv2d(a, b, size, padding=size // 2, bias=conv.bias)
+    return lambda a, b: _CONV[dim](a, b, size, padding=size // 2, bias=conv.bias)
 
 
 # By their names in `conv.type`: (dim, kernel, conv, mask) -> (in_channels, out_channels) -> layer
 CONVOLUTIONS: dict[str, Callable[..., ConvFactory]] = {
     "FlexConv": lambda dim, *parts: lambda a, b: FlexConv(a, b, dim, *parts),
+    "SepFlexConv": lambda dim, *parts: lambda a, b: SepFlexConv(a, b, dim, *parts),
     "CKConv": lambda dim, kernel, conv, mask: lambda a, b: CKConv(a, b, dim, kernel, conv),
     "Conv": _plain_conv,
     "SRF": _njet,
@@ -117,7 +131,7 @@ class ResidualBlock(nn.Module):
         self.tcn = tcn
         self.shortcut = nn.Identity()
         if in_channels != out_channels:
-            self.shortcut = _POINTWISE[dim](in_channels, out_channels, 1)
+            self.shortcut = _CONV[dim](in_channels, out_channels, 1)
 
     def forward(self, x: Tensor, last_step: bool = False) -> Tensor:
         """(B, in, *size) -> (B, out, *size); with `last_step` (B, in, L) -> (B, out, 1)."""

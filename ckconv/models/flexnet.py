@@ -1,4 +1,4 @@
-"""FlexNet: a residual network of FlexConvs, for images and sequences."""
+"""FlexNet: a residual network of FlexConvs, for sequences, images and volumes."""
 
 from __future__ import annotations
 
@@ -24,16 +24,17 @@ if TYPE_CHECKING:
 class FlexNet(nn.Module):
     """A stem convolution, residual blocks of two convolutions, and a linear map.
 
-    FlexConv paper, appendix D. (B, in_channels, H, W) -> (B, out_channels) by global average
-    pooling, or (B, in_channels, L) -> (B, out_channels) from the last time step; with `per_step`
-    (B, in_channels, L) -> (B, out_channels, L).
+    FlexConv paper, appendix D. (B, in_channels, H, W), or of volumes (B, in_channels, D, H, W) ->
+    (B, out_channels) by global average pooling, or (B, in_channels, L) -> (B, out_channels) from
+    the last time step; with `per_step` (B, in_channels, L) -> (B, out_channels, L).
 
     Args:
         in_channels: channels of the input.
         out_channels: numbers that the network gives per input: classes, or 1 for a regression.
-        dim: 1 for sequences, 2 for images.
+        dim: 1 for sequences, 2 for images, 3 for volumes and videos.
         net: width, blocks and their width factors, norm, nonlinearity, dropout.
-        kernel, conv, mask: the convolutions; `conv.type` is FlexConv, CKConv, Conv or SRF.
+        kernel, conv, mask: the convolutions; `conv.type` is FlexConv, SepFlexConv, CKConv, Conv or
+            SRF.
         per_step: an output for every time step.
 
     Raises:
@@ -86,5 +87,5 @@ def readout(h: Tensor, head: nn.Linear, per_step: bool) -> Tensor:
     """Features (B, C, *size) -> (B, out), or (B, out, L) with `per_step`."""
     if per_step:
         return head(h.transpose(1, 2)).transpose(1, 2)  # (B, out, L)
-    pooled = h[..., -1] if h.ndim == 3 else h.mean(dim=(2, 3))  # (B, C)
+    pooled = h[..., -1] if h.ndim == 3 else h.mean(dim=tuple(range(2, h.ndim)))  # (B, C)
     return head(pooled)

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from threading import Lock
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 import ckconv.functional as F
-from ckconv.config import (
-    ConvConfig,
-    KernelConfig,
-    MaskConfig,
-    parse_horizon,
-)
-from ckconv.errors import UsageError, pick
+from ckconv.config import ConvConfig, KernelConfig, MaskConfig, parse_horizon, time_axis
 from ckconv.functional import FactoredKernel
-from ckconv.nn import ck
-from ckconv.nn.kernels import KernelInUse
-from ckconv.nn.mask import MASKS
+from ckconv.functional.geometry import as_uncropped, per_axis
+from ckconv.nn import calls
+from ckconv.nn.kernels import KernelInUse, size_for, with_centres
+from ckconv.nn.parts import centres_under, check_mask, make_generator, make_mask
 from ckconv.nn.rates import StepGrid
 from ckconv.nn.sections import section
 
@@ -31,16 +28,16 @@ class CKConv(nn.Module):
     """A convolution with a continuous kernel (CKConv, Romero et al., ICLR 2022, section 4).
 
     A small network, the generator, gives the kernel's value at any position on [-1, 1]; the
-    kernel is sampled from it in every forward pass. In 1-D the convolution is causal, in 2-D
-    centred.
+    kernel is sampled from it in every forward pass. In 1-D the convolution is causal, with more
+    axes centred, where `conv.causal` does not say otherwise.
 
     Args:
         in_channels: channels of the input.
         out_channels: channels of the output.
-        dim: 1 for (B, C, L) inputs, 2 for (B, C, H, W).
+        dim: 1 for (B, C, L) inputs, 2 for (B, C, H, W), 3 for (B, C, D, H, W).
         kernel: the generator; default a MAGNet of 3 layers of 32.
-        conv: horizon (an odd number of samples, `same` or `full`), bias, padding, stride, backend
-            and caching. With `same` and `full` the first input, or a loaded checkpoint, fixes the
+        conv: horizon, groups, causality, bias, padding, stride, dilation, backend and caching.
+            With the horizons `same` and `full` the first input, or a loaded checkpoint, fixes the
             kernel's size; later inputs of any size meet the same kernel.
         mask: what the kernel is multiplied by, as `FlexConv` has it; default none. The centres of
             the generator's filters then start in +-min(1, 1.667 * mask.init_value), under it.
@@ -48,6 +45,9 @@ class CKConv(nn.Module):
     Raises:
         UsageError: for a configuration that cannot be built.
     """
+
+    is_depthwise: ClassVar[bool] = False
+    """Whether every channel is a group, whatever `conv.groups` says."""
 
     def __init__(
         self,
@@ -57,68 +57,74 @@ class CKConv(nn.Module):
         kernel: KernelConfig | None = None,
         conv: ConvConfig | None = None,
         mask: MaskConfig | None = None,
+        *,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+        **others: object,
     ) -> None:
         super().__init__()
+        calls.check_call(self, dim, (kernel, conv, mask), others)
         kernel, conv = kernel or KernelConfig(), conv or ConvConfig()
         ConvConfig.check(conv)
-        if mask is not None:
-            MaskConfig.check(mask)
-        if dim not in (1, 2):
-            raise UsageError(f"dim={dim}: a continuous-kernel convolution has 1 or 2 dimensions")
+        self.groups = in_channels if self.is_depthwise else conv.groups
+        calls.check_groups(in_channels, out_channels, self.groups)
+        check_mask(mask)
         self.in_channels, self.out_channels, self.dim = in_channels, out_channels, dim
         self.horizon = parse_horizon(conv.horizon)
         self.backend = BACKENDS[str(conv.use_fft).lower()]
-        self.padding, self.stride, self.cache = conv.padding, conv.stride, conv.cache
-        self.sampling_rate_norm = float(kernel.sampling_rate_norm)
-        self.weight_dropout = kernel.weight_dropout
+        self.padding, self.padding_mode = conv.padding, conv.padding_mode
+        self.stride, self.dilation = conv.stride, conv.dilation
+        self.causal_axis = time_axis(conv.causal, conv.causal_axis, dim)
+        self.cache = conv.cache
+        self.kernel_channels = out_channels, in_channels // self.groups
+        self.generator, self.sampling_rate_norm = make_generator(
+            kernel, dim, math.prod(self.kernel_channels), centres_under(mask)
+        )
+        self.weight_dropout = getattr(kernel, "weight_dropout", 0.0)
         self.grid: StepGrid | None = None  # None: as many positions as samples, from -1 to 1
-        centres = None if mask is None else min(1.0, 1.667 * mask.init_value)
-        self.generator = ck.build(kernel, dim, in_channels * out_channels, centres)
         self.bias = nn.Parameter(torch.zeros(out_channels)) if conv.bias else None
         self.register_buffer("extent", torch.zeros(dim, dtype=torch.int64))
-        self.mask = None
-        if mask is not None and mask.use:
-            self.mask = pick("mask.type", mask.type, MASKS).build(mask, dim)
+        self.mask = make_mask(mask, dim, conv)
         self.in_use = KernelInUse()
         self._is_new = True  # whether the mask is still to be fitted to the kernel's size
-        if isinstance(self.horizon, int):
-            self._fix_size((self.horizon,) * dim)
+        if not isinstance(self.horizon, str):
+            self._fix_size(per_axis("horizon", self.horizon, dim))
+        self.to(device=device, dtype=dtype)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Convolve x (B, in_channels, *size); the output has the input's size with padding same."""
-        if x.ndim != self.dim + 2 or x.shape[1] != self.in_channels:
-            raise ValueError(
-                f"input has shape {tuple(x.shape)}; this layer takes (B, {self.in_channels}, "
-                f"{'L' if self.dim == 1 else 'H, W'})"
-            )
-        if self.kernel_size is None:
-            self._fix_size(self._size_from_input(x.shape[2:]))
+        """Convolve x (B, in_channels, *size), or without B; of its size with padding same."""
+        self._meet(x)
         with section("convolution", self):
+            kernel = self._kernel()
+            sizes = self.kernel_size, kernel.shape[2:]
+            x, padding = as_uncropped(x, self.padding, *sizes, self.dilation, self.causal_axis)
             return F.conv(
                 x,
-                self._kernel(),
+                kernel,
                 self.bias,
-                causal=self.dim == 1,
+                causal=self.causal_axis is not None,
                 backend=self.backend,
                 stride=self.stride,
-                padding=self.padding,
+                padding=padding,
+                dilation=self.dilation,
+                groups=self.groups,
+                padding_mode=self.padding_mode,
+                causal_axis=self.causal_axis or 0,
             )
 
     def last_step(self, x: Tensor) -> Tensor:
         """The last step alone of what `forward` gives in 1-D: (B, C, L) -> (B, O, 1)."""
-        if F.current().backend is not None:
+        if F.current().backend is not None or not calls.is_plainly_causal(self):
             return self(x)[..., -1:]
-        if self.kernel_size is None:
-            self._fix_size(self._size_from_input(x.shape[2:]))
+        self._meet(x)
         with section("convolution", self):
-            kernel = self.in_use.take(self)
-            k = min(kernel.size[0], x.shape[2])
-            with torch.autocast(x.device.type, enabled=False):
-                recent = x[..., -k:].to(kernel.basis.dtype)
-                mixed = recent @ kernel.basis[:, -k:].T  # (B, C, H)
-                y = mixed.flatten(1) @ kernel.weight.flatten(1).T  # (B, O)
-                y = y if self.bias is None else y + self.bias
-        return y[..., None].to(x.dtype)
+            return F.last_output(x, self.in_use.take(self), self.bias)
+
+    def _meet(self, x: Tensor) -> None:
+        """Check an input; the first one fixes a size that is still open."""
+        calls.check_input_shape(self, x)
+        if self.kernel_size is None:
+            self._fix_size(size_for(self.horizon, x.shape[-self.dim :], self.causal_axis))
 
     # ----- the kernel ---------------------------------------------------------------------------
 
@@ -126,8 +132,7 @@ class CKConv(nn.Module):
     def conv_kernel(self) -> Tensor:
         """The kernel of the last forward pass, masked and cropped: (out, in, *size).
 
-        Where there has been none since the layer was made, copied, loaded or resized, the kernel
-        as it is sampled now.
+        Where there has been none since the layer was made, copied or resized, as it is now.
         """
         if self.in_use.last is None:
             self.in_use.last = self.sample_kernel()
@@ -148,14 +153,13 @@ class CKConv(nn.Module):
 
     def _sample(self) -> FactoredKernel:
         axes = self.axes(self.crop())
-        with torch.autocast(axes[0].device.type, enabled=False):
+        with F.full_precision(axes[0].device):
             positions = torch.stack(torch.meshgrid(*axes, indexing="ij"))  # (dim, *size)
             return self._factor(self.generator.hidden(positions.flatten(1)), axes)
 
     def prepare(self, hidden: Tensor, axes: Sequence[Tensor]) -> None:
         """Give the next forward pass the generator's hidden functions (H, N) on `axes`' grid."""
-        device = hidden.device.type
-        with section("generation", self), torch.autocast(device, enabled=False):
+        with section("generation", self), F.full_precision(hidden.device):
             self.in_use.prepared = self._factor(hidden, axes)
 
     def _factor(self, hidden: Tensor, axes: Sequence[Tensor]) -> FactoredKernel:
@@ -167,7 +171,7 @@ class CKConv(nn.Module):
         weight = torch.cat((output.effective_weight(), output.bias[:, None]), dim=1)
         basis = functions * self._weighting(axes)
         basis = basis if self.grid is None else self.grid.smoothed(basis)
-        return FactoredKernel(weight.view(self.out_channels, self.in_channels, -1), basis)
+        return FactoredKernel(weight.view(*self.kernel_channels, -1), basis)
 
     def _weighting(self, axes: Sequence[Tensor]) -> Tensor | float:
         """What the generator's values are multiplied by."""
@@ -211,11 +215,6 @@ class CKConv(nn.Module):
         """Samples per axis before cropping; None until an input or a checkpoint fixes them."""
         return self.in_use.size(self.extent)
 
-    def _size_from_input(self, size: Sequence[int]) -> tuple[int, ...]:
-        if self.horizon == "full":
-            return tuple(2 * n - 1 for n in size)
-        return tuple(n if self.dim == 1 else n + 1 - n % 2 for n in size)
-
     def _known_kernel_size(self) -> tuple[int, ...]:
         size = self.kernel_size
         if size is None:
@@ -245,10 +244,9 @@ class CKConv(nn.Module):
         ratios = [float(ratio)] * self.dim if isinstance(ratio, int | float) else list(ratio)
         sizes = []
         for n, r in zip(self._known_kernel_size(), ratios):
-            new = max(int((n - 1) * r + 1e-6) + 1, 1)
-            sizes.append(new if self.dim == 1 else new + 1 - new % 2)
+            sizes.append(max(int((n - 1) * r + 1e-6) + 1, 1))
             self.sampling_rate_norm /= r
-        self.in_use.resize(self.extent, sizes)
+        self.in_use.resize(self.extent, with_centres(sizes, self.causal_axis))
 
     # ----- saving, loading, copying -------------------------------------------------------------
 
@@ -257,33 +255,33 @@ class CKConv(nn.Module):
         loaded = state_dict.get(prefix + "extent")
         if loaded is None and prefix + "mask.sigma" in state_dict:
             self._is_new = False  # a trained mask, from where sizes are not kept
-        if loaded is not None and (isinstance(self.horizon, int) or not loaded.any()):
+        if loaded is not None and (not isinstance(self.horizon, str) or not loaded.any()):
             state_dict = {**state_dict, prefix + "extent": self.extent}
         super()._load_from_state_dict(state_dict, prefix, *args)
         self.in_use.clear()
         self.in_use.size(self.extent)  # read now: compiled code takes it as it was read last
+
+    def _apply(self, *args: object, **named: object) -> CKConv:
+        """Moved, and made anew by `to_empty`, the layer keeps its kernel's size."""
+        extent, size = self.extent, self.kernel_size
+        super()._apply(*args, **named)
+        if self.extent is not extent and size is not None:
+            self.in_use.resize(self.extent, size)
+        return self
 
     def _replicate_for_data_parallel(self) -> CKConv:
         replica = super()._replicate_for_data_parallel()
         replica.in_use = KernelInUse()  # replicas run at the same time
         return replica
 
-    def extra_repr(self) -> str:
-        return (
-            f"{self.in_channels}, {self.out_channels}, dim={self.dim}, horizon={self.horizon}, "
-            f"kernel_size={self.kernel_size}"
-        )
+    extra_repr = calls.describe
 
 
 class FlexConv(CKConv):
-    """A CKConv whose kernel is cropped and multiplied by a learned Gaussian mask.
+    """A CKConv whose kernel is cropped and multiplied by a mask: its size is learned.
 
     FlexConv, Romero, Bruintjes et al., ICLR 2022, section 3.1: `psi(x) = mask(x) * generator(x)`.
-    The mask's width, and with it the kernel's size, is learned.
-
-    Args:
-        in_channels, out_channels, dim, kernel, conv: as for `CKConv`.
-        mask: its initial sigma, its threshold, whether it crops, whether it is there at all.
+    Arguments are as for `CKConv`; a Gaussian mask is there if nothing is said.
     """
 
     def __init__(
@@ -294,5 +292,8 @@ class FlexConv(CKConv):
         kernel: KernelConfig | None = None,
         conv: ConvConfig | None = None,
         mask: MaskConfig | None = None,
+        **named: object,
     ) -> None:
-        super().__init__(in_channels, out_channels, dim, kernel, conv, mask or MaskConfig())
+        super().__init__(
+            in_channels, out_channels, dim, kernel, conv, mask or MaskConfig(), **named
+        )

@@ -79,6 +79,8 @@ class KernelInUse:
     def size(self, extent: Tensor) -> tuple[int, ...] | None:
         """What a layer's `extent` says, None for zeros; read from the device once per change."""
         known = self._size
+        if extent.is_meta:
+            return None if known is None else known[2]
         if known is not None and (torch.compiler.is_compiling() or _is_as_known(extent, known)):
             return known[2]
         return self._read(extent)
@@ -98,6 +100,18 @@ class KernelInUse:
             extent.copy_(torch.tensor(size))
         self._size = extent, _version(extent), tuple(size)
         self.clear()
+
+
+def size_for(horizon: str, size: Sequence[int], causal_axis: int | None) -> tuple[int, ...]:
+    """The size of a kernel whose horizon, `same` or `full`, leaves it to an input of `size`."""
+    if horizon == "full":
+        return tuple(2 * n - 1 for n in size)
+    return with_centres(size, causal_axis)
+
+
+def with_centres(size: Sequence[int], causal_axis: int | None) -> tuple[int, ...]:
+    """The next odd sizes, but along the axis of time."""
+    return tuple(n if d == causal_axis else n + 1 - n % 2 for d, n in enumerate(size))
 
 
 def _version(tensor: Tensor) -> int | None:

@@ -1,4 +1,4 @@
-"""The Gaussian mask that gives a FlexConv its learned size."""
+"""The masks that give a FlexConv its learned size: Gaussian, or a decay into the past."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from ckconv.config import MaskConfig
+from ckconv.config import ConvConfig, MaskConfig, time_axis
+from ckconv.errors import UsageError
 
 # Under twice this, sigma is bent away from zero. The finest kernels in the papers, of 16,000
 # samples, have a step of 1.25e-4: a mask this narrow keeps a single sample.
@@ -28,37 +29,72 @@ def bounded_sigma(sigma: Tensor) -> Tensor:
     return torch.where(sigma >= 2 * m, sigma, m + m * m / (3 * m - low))
 
 
-class GaussianMask(nn.Module):
-    """`exp(-1/2 sum_d ((x_d - mean_d) / sigma_d)^2)`, mean and sigma learned.
+class Mask(nn.Module):
+    """`prod_d profile((x_d - mean_d) / sigma_d)`, a bump of learned width, 1 at its mean.
 
-    FlexConv paper, equation 2. Positions are on [-1, 1] per axis. In 2-D the mean starts at the
-    centre, 0; in 1-D, where the convolution is causal, at the most recent sample, 1.
+    Positions are on [-1, 1] per axis. The mean starts at the centre, 0; along the axis of time of
+    a causal convolution at the most recent sample, 1. Subclasses say what the profile is, where
+    it falls to a threshold, and how wide its spectrum is.
 
     Args:
-        dim: 1 or 2.
-        init_value: initial sigma of every axis.
+        dim: number of axes.
+        init_value: initial sigma, of every axis or one for each.
         threshold: mask value under which positions are cropped.
         dynamic_cropping: whether they are.
+        causal, causal_axis: whether there is an axis of time, and which; as in `ConvConfig`.
     """
 
     learning_rate_groups: ClassVar[dict[str, str]] = {"mean": "mask", "sigma": "mask"}
+    learns_mean: ClassVar[bool] = True
 
     def __init__(
         self,
         dim: int,
-        init_value: float = MaskConfig.init_value,
+        init_value: float | Sequence[float] = MaskConfig.init_value,
         threshold: float = MaskConfig.threshold,
         dynamic_cropping: bool = MaskConfig.dynamic_cropping,
+        causal: bool | None = ConvConfig.causal,
+        causal_axis: int = ConvConfig.causal_axis,
     ) -> None:
         super().__init__()
-        self.mean = nn.Parameter(torch.full((dim,), 1.0 if dim == 1 else 0.0))
-        self.sigma = nn.Parameter(torch.full((dim,), float(init_value)))
+        self.causal_axis = time_axis(causal, causal_axis, dim)
+        mean = torch.zeros(dim)
+        if self.causal_axis is not None:
+            mean[self.causal_axis] = 1.0
+        if self.learns_mean:
+            self.mean = nn.Parameter(mean)
+        else:
+            self.register_buffer("mean", mean)
+        sigma = init_value if isinstance(init_value, Sequence) else (init_value,) * dim
+        if len(sigma) != dim:
+            raise UsageError(f"sigma={init_value}: give one for all axes or one for each of {dim}")
+        self.sigma = nn.Parameter(torch.tensor([float(one) for one in sigma]))
         self.threshold, self.dynamic_cropping = threshold, dynamic_cropping
 
     @classmethod
-    def build(cls, cfg: MaskConfig, dim: int) -> GaussianMask:
-        """The mask that `cfg` describes."""
-        return cls(dim, cfg.init_value, cfg.threshold, cfg.dynamic_cropping)
+    def build(cls, cfg: MaskConfig, dim: int, conv: ConvConfig | None = None) -> Mask:
+        """The mask that `cfg` describes, for a convolution as `conv` describes it."""
+        conv = conv or ConvConfig()
+        shape = cfg.init_value, cfg.threshold, cfg.dynamic_cropping
+        return cls(dim, *shape, conv.causal, conv.causal_axis)
+
+    @staticmethod
+    def profile(u: Tensor) -> Tensor:
+        """The mask so many sigmas from its mean."""
+        raise NotImplementedError
+
+    @staticmethod
+    def reach(threshold: float) -> float:
+        """How many sigmas from its mean the profile falls to `threshold`."""
+        raise NotImplementedError
+
+    @staticmethod
+    def bandwidth(gauss_stddevs: float) -> float:
+        """The angular frequency, times sigma, up to which the profile's spectrum is counted.
+
+        There it has fallen as far as a Gaussian's has after so many standard deviations.
+        """
+        raise NotImplementedError
 
     @property
     def effective_sigma(self) -> Tensor:
@@ -70,7 +106,7 @@ class GaussianMask(nn.Module):
         sigma = self.effective_sigma
         mask = None
         for d, axis in enumerate(axes):
-            factor = torch.exp(-0.5 * ((axis - self.mean[d]) / sigma[d]).square())
+            factor = self.profile((axis - self.mean[d]) / sigma[d])
             mask = factor if mask is None else mask[..., None] * factor
         return mask
 
@@ -78,14 +114,37 @@ class GaussianMask(nn.Module):
     def crop(self, size: Sequence[int]) -> tuple[tuple[int, int], ...]:
         """Per axis the range (start, stop) of samples whose mask is not under the threshold.
 
-        In 2-D the crop is symmetric about the centre, by the farther of the two roots, so that
-        the kernel stays odd and centred; in 1-D only the past is cropped. At least one sample is
-        always kept. All of them are where the mask does not crop.
+        Symmetric about the centre, by the farther of the two roots, so that the kernel stays odd
+        and centred; along the axis of time only the past is cropped. At least one sample is
+        always kept. All of them are where the mask does not crop, or has no numbers (`meta`).
         """
-        if not self.dynamic_cropping:
+        if not self.dynamic_cropping or self.sigma.is_meta:
             return tuple((0, n) for n in size)
         mean, sigma = torch.stack((self.mean, self.effective_sigma)).double().tolist()
-        return crop_ranges(size, mean, sigma, self.threshold)
+        return self.ranges(size, mean, sigma)
+
+    def ranges(
+        self, size: Sequence[int], mean: Sequence[float], sigma: Sequence[float]
+    ) -> tuple[tuple[int, int], ...]:
+        """The ranges of `crop`, from plain numbers."""
+        reach = self.reach(self.threshold)
+        ranges = []
+        for axis, (n, m, s) in enumerate(zip(size, mean, sigma)):
+            if not math.isfinite(m + s):
+                ranges.append((0, n))  # training has diverged: leave the report to the loss
+            elif axis == self.causal_axis:
+                start = self.first_kept((m - reach * s + 1) * (n - 1) / 2)
+                ranges.append((min(max(start, 0), n - 1), n))
+            else:
+                drop = math.ceil((1 - abs(m) - reach * s) * (n - 1) / 2)
+                drop = min(max(drop, 0), (n - 1) // 2)
+                ranges.append((drop, n - drop))
+        return tuple(ranges)
+
+    @staticmethod
+    def first_kept(root: float) -> int:
+        """The first sample that is kept along the axis of time, from where the root is."""
+        return math.ceil(root)
 
     @torch.no_grad()
     def widen(self, size: Sequence[int]) -> None:
@@ -100,26 +159,69 @@ class GaussianMask(nn.Module):
                 self.sigma[axis].clamp_(min=2 / (n - 1))
 
     def extra_repr(self) -> str:
-        return f"dim={self.mean.numel()}, threshold={self.threshold}"
+        return f"dim={self.sigma.numel()}, threshold={self.threshold}"
 
 
-MASKS = {"gaussian": GaussianMask}  # by their names in `mask.type`
+class GaussianMask(Mask):
+    """`exp(-1/2 sum_d ((x_d - mean_d) / sigma_d)^2)`, mean and sigma learned.
+
+    FlexConv paper, equation 2.
+    """
+
+    @staticmethod
+    def profile(u: Tensor) -> Tensor:
+        return torch.exp(-0.5 * u.square())
+
+    @staticmethod
+    def reach(threshold: float) -> float:
+        return math.sqrt(-2 * math.log(threshold))
+
+    @staticmethod
+    def bandwidth(gauss_stddevs: float) -> float:
+        return gauss_stddevs
 
 
-def crop_ranges(
-    size: Sequence[int], mean: Sequence[float], sigma: Sequence[float], threshold: float
-) -> tuple[tuple[int, int], ...]:
-    """The ranges of `GaussianMask.crop`, from plain numbers."""
-    reach = math.sqrt(-2 * math.log(threshold))  # where the mask crosses the threshold, in sigmas
-    ranges = []
-    for n, m, s in zip(size, mean, sigma):
-        if not math.isfinite(m + s):
-            ranges.append((0, n))  # training has diverged: leave the report to the loss
-        elif len(size) == 1:
-            start = math.ceil((m - reach * s + 1) * (n - 1) / 2)
-            ranges.append((min(max(start, 0), n - 1), n))
-        else:
-            drop = math.ceil((1 - abs(m) - reach * s) * (n - 1) / 2)
-            drop = min(max(drop, 0), (n - 1) // 2)
-            ranges.append((drop, n - drop))
-    return tuple(ranges)
+class FixedGaussianMask(GaussianMask):
+    """A Gaussian mask whose mean stays where it starts: only sigma is learned.
+
+    Knigge et al., ICLR 2023. Along the axis of time one more sample is kept, the one before the
+    threshold is crossed.
+    """
+
+    learning_rate_groups: ClassVar[dict[str, str]] = {"sigma": "mask"}
+    learns_mean: ClassVar[bool] = False
+
+    @staticmethod
+    def first_kept(root: float) -> int:
+        return math.floor(root)
+
+
+class ExponentialMask(Mask):
+    """`exp(-sum_d |x_d - mean_d| / sigma_d)`: a decay into the past, to both sides of a centre.
+
+    As the filters of Hyena have it (Poli et al., 2023), here of learned rate. Its mean is fixed.
+    Its spectrum falls off slowly, so that its bound is wider than a Gaussian's of the same sigma.
+    """
+
+    learning_rate_groups: ClassVar[dict[str, str]] = {"sigma": "mask"}
+    learns_mean: ClassVar[bool] = False
+
+    @staticmethod
+    def profile(u: Tensor) -> Tensor:
+        return torch.exp(-u.abs())
+
+    @staticmethod
+    def reach(threshold: float) -> float:
+        return -math.log(threshold)
+
+    @staticmethod
+    def bandwidth(gauss_stddevs: float) -> float:
+        # its spectrum, relative to its peak, is 1 / (1 + w^2); a Gaussian's exp(-w^2 / 2)
+        return math.sqrt(math.expm1(gauss_stddevs**2 / 2))
+
+
+MASKS: dict[str, type[Mask]] = {  # by their names in `mask.type`
+    "gaussian": GaussianMask,
+    "fixed_gaussian": FixedGaussianMask,
+    "exponential": ExponentialMask,
+}

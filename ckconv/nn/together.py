@@ -17,7 +17,6 @@ from torch import Tensor, nn
 from ckconv.functional import FactoredKernel
 from ckconv.nn.ck import Generator
 from ckconv.nn.conv import CKConv
-from ckconv.nn.mask import crop_ranges
 from ckconv.nn.njet import NJet
 from ckconv.nn.sections import section
 
@@ -65,7 +64,7 @@ def _read_crops(layers: Sequence[CKConv]) -> dict[CKConv, tuple[tuple[int, int],
             rows = [torch.stack((x.mask.mean, x.mask.effective_sigma)) for x in masked]
             values = torch.stack(rows).double().tolist()
         for layer, (mean, sigma) in zip(masked, values):
-            crops[layer] = crop_ranges(layer.kernel_size, mean, sigma, layer.mask.threshold)
+            crops[layer] = layer.mask.ranges(layer.kernel_size, mean, sigma)
     return crops
 
 

@@ -150,7 +150,7 @@ def test_wrong_input_says_what_fits():
         ("horizon=16.*15 or 17", lambda: make(horizon="16")),
         ("horizon=big", lambda: make(horizon="big")),
         ("kernel.type=Siren.*SIREN", lambda: make(kernel=KernelConfig(type="Siren"))),
-        ("dim=3", lambda: make(dim=3)),
+        ("dim=4", lambda: make(dim=4)),
         ("mask.init_value=0", lambda: make(init_value=0.0)),
         ("mask.threshold=1.5", lambda: make(threshold=1.5)),
         ("steerable", lambda: make(dim=1, kernel=KernelConfig(steerable=True))),

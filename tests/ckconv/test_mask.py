@@ -9,7 +9,7 @@ import torch
 
 from ckconv import ConvConfig, KernelConfig, MaskConfig
 from ckconv.nn import FlexConv, GaussianMask
-from ckconv.nn.mask import MIN_SIGMA, bounded_sigma, crop_ranges
+from ckconv.nn.mask import MIN_SIGMA, bounded_sigma
 
 
 def test_values_are_the_gaussian_s():
@@ -29,7 +29,7 @@ def test_values_are_the_gaussian_s():
 @pytest.mark.parametrize("mean", [-1.4, -0.3, 0.0, 0.5, 1.0, 1.7])
 @pytest.mark.parametrize("sigma", [0.01, 0.075, 0.4, 3.0])
 def test_causal_crop_keeps_from_the_first_sample_over_the_threshold(n, mean, sigma):
-    ((start, stop),) = crop_ranges((n,), [mean], [sigma], 0.1)
+    ((start, stop),) = GaussianMask(1).ranges((n,), [mean], [sigma])
     x = torch.linspace(-1, 1, n, dtype=torch.float64)
     over = (torch.exp(-0.5 * ((x - mean) / sigma) ** 2) >= 0.1).nonzero().flatten().tolist()
     assert stop == n and 0 <= start < n
@@ -41,7 +41,7 @@ def test_causal_crop_keeps_from_the_first_sample_over_the_threshold(n, mean, sig
 @pytest.mark.parametrize("mean", [-0.7, 0.0, 0.2, 2.0])
 @pytest.mark.parametrize("sigma", [0.001, 0.075, 0.4, 3.0])
 def test_centred_crop_is_odd_symmetric_and_loses_nothing_over_the_threshold(n, mean, sigma):
-    ((start, stop), _) = crop_ranges((n, n), [mean, 0.0], [sigma, 1.0], 0.1)
+    ((start, stop), _) = GaussianMask(2).ranges((n, n), [mean, 0.0], [sigma, 1.0])
     assert start == n - stop and (stop - start) % 2 == 1
     x = torch.linspace(-1, 1, n, dtype=torch.float64)
     mask = torch.exp(-0.5 * ((x - mean) / sigma) ** 2)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from ckconv.nn import CKConv, GaussianMask, NJet
+from ckconv.nn import CKConv, Mask, NJet
 
 
 @dataclass
@@ -17,7 +17,7 @@ class Layer:
     kernel: Tensor  # (out, in, *size), masked and cropped, on the CPU
     size: tuple[int, ...]  # in use: the learned one, where a mask crops
     full_size: tuple[int, ...]  # before cropping
-    mask: GaussianMask | None
+    mask: Mask | None
 
 
 def generated_layers(model: nn.Module) -> list[Layer]:
@@ -45,7 +45,7 @@ def mask_parameters(model: nn.Module) -> dict[str, float]:
     """Mean and sigma of every mask by axis, under names as `mask/blocks.0.conv1/sigma_0`."""
     values = {}
     for name, module in model.named_modules():
-        if isinstance(module, GaussianMask):
+        if isinstance(module, Mask):
             layer = name.removesuffix(".mask")
             for kind in ("mean", "sigma"):
                 for axis, value in enumerate(getattr(module, kind).detach().tolist()):

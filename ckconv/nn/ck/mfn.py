@@ -57,7 +57,9 @@ class GaborFilter(FourierFilter):
         super().__init__(dim, features, weight_scale)
         self.mu = nn.Parameter(torch.empty(features, dim))
         nn.init.uniform_(self.mu, -init_spatial_value, init_spatial_value)
-        gamma = torch.distributions.Gamma(alpha, 1.0).sample((features, gamma_axes))
+        gamma = torch.empty(features, gamma_axes)
+        if not gamma.is_meta:  # on which nothing can be drawn from this distribution
+            gamma = torch.distributions.Gamma(alpha, 1.0).sample(gamma.shape)
         self.gamma = nn.Parameter(gamma)
         with torch.no_grad():
             self.linear.weight.mul_(self.gamma)

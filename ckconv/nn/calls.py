@@ -1,0 +1,106 @@
+"""How layers are made and called, said in a sentence where it was meant for another one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import is_dataclass
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+from ckconv.config import ConvConfig, KernelConfig, MaskConfig
+from ckconv.errors import UsageError
+from ckconv.functional import check_input
+from ckconv.nn.ck import Generator
+from ckconv.nn.mask import Mask
+
+if TYPE_CHECKING:
+    from ckconv.nn.conv import CKConv
+
+SIZES = {1: "L", 2: "H, W", 3: "D, H, W"}
+_PARTS = (KernelConfig | Generator | type, ConvConfig, MaskConfig | Mask | type)
+
+
+def check_call(
+    layer: CKConv, dim: object, parts: Sequence[object], others: Mapping[str, object]
+) -> None:
+    """Raise `UsageError` for arguments that belong to another way to make a layer.
+
+    `FlexConv` takes a number of axes and settings, its `parts`; `FlexConv2d` takes what
+    `nn.Conv2d` does; the published code takes the settings right after the channels.
+    """
+    is_dim = isinstance(dim, int) and not isinstance(dim, bool) and dim in SIZES
+    misplaced = [
+        part
+        for part, kind in zip(parts, _PARTS)
+        if part is not None and not isinstance(part, kind) and not hasattr(part, "keys")
+    ]
+    if is_dim and not misplaced and not others:
+        return
+    wrong = [] if is_dim else [f"dim={_shown(dim)}"]
+    wrong += [_shown(part) for part in misplaced]
+    wrong += [f"{name}={_shown(value)}" for name, value in others.items()]
+    name = type(layer).__name__
+    raise UsageError(
+        f"{', '.join(wrong)}: write {name}(in_channels, out_channels, dim, KernelConfig(), "
+        f"ConvConfig()) with a dim of 1, 2 or 3; or, with the arguments of nn.Conv2d, "
+        f"{name}2d(in_channels, out_channels, kernel_size), as {name}2d(3, 24, 33)"
+    )
+
+
+def check_nd_call(layer: CKConv, given: Mapping[str, object], others: Mapping[str, object]) -> None:
+    """The same for `FlexConv2d`, where somebody may think of `FlexConv`."""
+    misplaced = {k: v for k, v in given.items() if isinstance(v, KernelConfig | ConvConfig)}
+    if misplaced or others:
+        wrong = ", ".join(f"{k}={_shown(v)}" for k, v in (misplaced | dict(others)).items())
+        name = type(layer).__name__
+        raise UsageError(
+            f"{wrong}: write {name}(in_channels, out_channels, kernel_size), with the arguments of "
+            f"nn.Conv{layer.dimensions}d and generator=, sigma=, mask=; or, from settings, "
+            f"{name[:-2]}(in_channels, out_channels, {layer.dimensions}, KernelConfig(), "
+            "ConvConfig())"
+        )
+
+
+def _shown(value: object) -> str:
+    return f"{type(value).__name__}(...)" if is_dataclass(value) else str(value)
+
+
+def check_groups(in_channels: int, out_channels: int, groups: int) -> None:
+    """Raise `UsageError` for groups that do not divide the channels."""
+    if in_channels % groups or out_channels % groups:
+        raise UsageError(
+            f"conv.groups={groups}: does not divide in_channels={in_channels} and "
+            f"out_channels={out_channels}"
+        )
+
+
+def check_input_shape(layer: CKConv, x: Tensor) -> None:
+    """Raise for what is not (B, C, *size), or without B, with the layer's channels."""
+    check_input(x)
+    dim = layer.dim
+    if x.ndim in (dim + 1, dim + 2) and x.shape[-dim - 1] == layer.in_channels:
+        return
+    sentence = (
+        f"input has shape {tuple(x.shape)}; this layer takes (B, {layer.in_channels}, {SIZES[dim]})"
+    )
+    axes = x.ndim - 2
+    if axes in SIZES and axes != dim:
+        made = f"{type(layer).__name__.rstrip('123d')}{axes}d({layer.in_channels}, "
+        sentence += f"; for {axes} axes make a {made}{layer.out_channels}, kernel_size)"
+    raise ValueError(sentence)
+
+
+def describe(layer: CKConv) -> str:
+    """The arguments that a layer was made with, in a line; those of an ordinary one left out."""
+    usual = {"stride": 1, "padding": "same", "dilation": 1, "groups": 1, "padding_mode": "zeros"}
+    given = {name: getattr(layer, name) for name in ("dim", "horizon", "kernel_size")}
+    given |= {k: getattr(layer, k) for k, v in usual.items() if getattr(layer, k) != v}
+    told = ", ".join(f"{name}={value}" for name, value in given.items())
+    return f"{layer.in_channels}, {layer.out_channels}, {told}"
+
+
+def is_plainly_causal(layer: CKConv) -> bool:
+    """Whether each output of a 1-D layer is one mix of the inputs up to it, and nothing else."""
+    plain = layer.groups == 1, layer.stride == 1, layer.dilation == 1, layer.padding == "same"
+    return layer.causal_axis == 0 and layer.padding_mode == "zeros" and all(plain)

@@ -1,0 +1,66 @@
+"""A layer's generator and mask, from whichever form they are given in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ckconv.config import ConvConfig, KernelConfig, MaskConfig
+from ckconv.errors import UsageError, pick
+from ckconv.nn import ck
+from ckconv.nn.mask import MASKS, Mask
+
+KernelLike = KernelConfig | ck.Generator | type[ck.Generator]
+MaskLike = MaskConfig | Mask | type[Mask]
+
+UNDER_MASK = 1.667  # sigmas of a mask within which filters' centres start
+
+
+def make_generator(
+    given: KernelLike, dim: int, values: int, centres: float | None
+) -> tuple[ck.Generator, float]:
+    """The generator of `values` kernel values per position, and the factor on them.
+
+    Raises `UsageError` for one that was made for something else.
+    """
+    if isinstance(given, type) and issubclass(given, ck.Generator):
+        return given(dim, values, KernelConfig(), centres), 1.0
+    if not isinstance(given, ck.Generator):
+        return ck.build(given, dim, values, centres), float(given.sampling_rate_norm)
+    own = given.output.bias.shape[0]
+    if given.dim != dim or own != values:
+        raise UsageError(
+            f"generator={type(given).__name__} for {given.dim} axes and {own} values: this layer's "
+            f"kernel has {dim} axes and in_channels / groups * out_channels = {values} values"
+        )
+    return given, 1.0
+
+
+def make_mask(given: MaskLike | None, dim: int, conv: ConvConfig) -> Mask | None:
+    """The mask, None where there is none; `UsageError` for one of another number of axes."""
+    if isinstance(given, type) and issubclass(given, Mask):
+        return given.build(MaskConfig(), dim, conv)
+    if isinstance(given, Mask):
+        if given.sigma.numel() != dim:
+            raise UsageError(f"mask={given}: this layer has {dim} axes")
+        return given
+    if given is None or not given.use:
+        return None
+    return pick("mask.type", given.type, MASKS).build(given, dim, conv)
+
+
+def check_mask(given: MaskLike | None) -> None:
+    """Raise `UsageError` for settings of a mask that cannot be built."""
+    if given is not None and not isinstance(given, Mask | type):
+        MaskConfig.check(given)
+
+
+def centres_under(mask: MaskLike | None) -> float | None:
+    """Within which distance the centres of a generator's filters start, to be under a mask."""
+    if mask is None:
+        return None
+    if isinstance(mask, Mask):
+        widest = mask.sigma.max().item()
+    else:
+        sigma = MaskConfig.init_value if isinstance(mask, type) else mask.init_value
+        widest = max(sigma) if isinstance(sigma, Sequence) else sigma
+    return min(1.0, UNDER_MASK * widest)
