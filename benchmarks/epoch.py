@@ -72,8 +72,8 @@ def _train(
     training.model.train()
     totals = Totals(task)
     batches = itertools.islice(loader.batches(epoch), epoch_steps(loader, cfg.train))
-    for inputs, target in batches:
-        train_step(training, inputs, target, task, cfg, totals)
+    for batch in batches:
+        train_step(training, batch, task, cfg, totals)
     totals.results()
     wait(device)
     return time.perf_counter() - started

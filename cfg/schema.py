@@ -36,6 +36,7 @@ class DatasetParams:
     memory_size: int = number(10, at_least=1, at_most=1_000_000)
     seq_length: int = number(100, at_least=1, at_most=1_000_000)
     mfcc: bool = False
+    lengths: bool = False
     drop_rate: int = number(0, at_least=0, at_most=99)
     sr_train: int = choice(1, SAMPLING_RATES)
     sr_test: int = choice(1, SAMPLING_RATES)

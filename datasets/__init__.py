@@ -119,7 +119,7 @@ def _loader(cfg: Config, split: Split, **settings: Any) -> TensorLoader:
     settings |= {"batch_size": cfg.train.batch_size, "seed": cfg.seed}
     samples = (split.inputs, split.targets, split.pipeline)
     if split.store is None:
-        return TensorLoader(*samples, **settings)
+        return TensorLoader(*samples, lengths=split.lengths, **settings)
     return StreamLoader(split.store, *samples, workers=cfg.dataset_params.workers, **settings)
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -21,6 +22,7 @@ from datasets.batches.transforms import EveryNth, Pipeline
 from datasets.files.stored_images import ImageStore
 from datasets.task import Task
 
+Length = TypeVar("Length", int, Tensor)
 DEFAULT_ROOT = Path(__file__).resolve().parent.parent / "data"
 
 
@@ -53,13 +55,15 @@ class Request:
 class Split:
     """Stored samples and the pipeline that makes the network's inputs of them.
 
-    With a `store` the samples stay on disk, and `inputs` are their indices in it.
+    With a `store` the samples stay on disk, and `inputs` are their indices in it. `lengths` are
+    those of padded sequences, without the padding, as the network sees them.
     """
 
     inputs: Tensor  # (N, ...), of any type
     targets: Tensor  # (N, ...)
     pipeline: Pipeline = field(default_factory=Pipeline)
     store: ImageStore | None = None
+    lengths: Tensor | None = None  # (N,)
 
 
 @dataclass
@@ -107,7 +111,7 @@ def every_nth(pipeline: Pipeline, n: int) -> Pipeline:
     return pipeline.then(EveryNth(n)) if n > 1 else pipeline
 
 
-def sampled_length(length: int, n: int) -> int:
+def sampled_length(length: Length, n: int) -> Length:
     """The number of steps that are left of `length` when every n-th is kept."""
     return -(-length // n)
 

@@ -33,13 +33,16 @@ FILES = ("CharacterTrajectories_TRAIN.ts", "CharacterTrajectories_TEST.ts")
 class CharTrajectories(Dataset):
     """20 characters, 3 channels, 182 steps; shorter ones are padded by their last value.
 
+    The papers' networks read that padding too. With `dataset_params.lengths` each one ends with its
+    own last step.
+
     The archive has no published digest: the numbers of cases, channels, steps and classes are
     checked instead. Files that hold fewer cases are taken with a warning. Both files together are
     split anew, 70/15/15.
     """
 
     name = "CharTrajectories"
-    flags = frozenset({"drop_rate", "sr_train", "sr_test"})
+    flags = frozenset({"lengths", "drop_rate", "sr_train", "sr_test"})
     cases, channels, length, classes = 2858, 3, 182, 20
 
     def describe(self, request: Request) -> Task:
@@ -63,6 +66,7 @@ class CharTrajectories(Dataset):
             f", or {ARCHIVE.filename} beside it",
         )
         made_of = fingerprint(sorted(folder.glob("*.ts*")))  # also where they are compressed
+        made_of += " with lengths"
         data = cached(folder / "series.pt", made_of, lambda: self._read(folder))
         if len(data["series"]) < self.cases:
             print(
@@ -70,7 +74,8 @@ class CharTrajectories(Dataset):
                 f"{self.cases:,} cases; the splits are made of these",
                 file=sys.stderr,
             )
-        return series_splits(request.params, data["series"], data["targets"])
+        lengths = data["lengths"] if request.params.lengths else None
+        return series_splits(request.params, data["series"], data["targets"], lengths=lengths)
 
     def _unpack(self, archives: Sequence[Path], into: Path) -> None:
         unpack_zip(archives[0], into, lambda path: str(path) in FILES)
@@ -93,10 +98,12 @@ class CharTrajectories(Dataset):
         fits = channels == {self.channels} and longest <= self.length and len(series) <= self.cases
         if not fits or len(numbers) != self.classes or fewest < FEWEST_CASES:
             raise self._misfit(folder, len(series), longest, len(set(labels)))
+        lengths = torch.tensor([case.shape[1] for case in series])
         padded = [np.pad(x, ((0, 0), (0, self.length - x.shape[1])), mode="edge") for x in series]
         return {
             "series": torch.from_numpy(np.stack(padded)),  # (N, 3, 182)
             "targets": torch.from_numpy(targets),
+            "lengths": lengths,  # (N,)
         }
 
     def _misfit(self, place: Path, cases: int, longest: int, classes: int) -> UsageError:

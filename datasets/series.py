@@ -7,7 +7,7 @@ from cfg.schema import DatasetParams
 import torch
 from torch import Tensor
 
-from datasets.base import Split, Splits, every_nth
+from datasets.base import Split, Splits, every_nth, sampled_length
 from datasets.batches.transforms import ObservationMask, Pipeline
 from datasets.split import three_way
 
@@ -17,12 +17,17 @@ EPSILON = 1e-5  # added to standard deviations
 
 
 def series_splits(
-    params: DatasetParams, series: Tensor, targets: Tensor, scale: float = 1.0
+    params: DatasetParams,
+    series: Tensor,
+    targets: Tensor,
+    scale: float = 1.0,
+    lengths: Tensor | None = None,
 ) -> Splits:
     """Splits of `series` (N, C, L), 70/15/15 and stratified, each time step normalised.
 
     With `dataset_params.drop_rate` steps are dropped first, become zero after normalisation, and
     a last channel says where a step was observed. `scale` multiplies the stored values.
+    `lengths` (N,) are those of padded series.
     """
     observed = observed_steps(len(series), series.shape[-1], params.drop_rate)
     pipeline = Pipeline(*([ObservationMask()] if params.drop_rate else []))
@@ -33,7 +38,9 @@ def series_splits(
         values = series[index].to(torch.float32).mul_(scale)  # (N, C, L)
         if observed is not None:
             values.masked_fill_(~observed[index][:, None], torch.nan)
-        splits.append(Split(values, targets[index], every_nth(pipeline, n)))
+        split = Split(values, targets[index], every_nth(pipeline, n))
+        split.lengths = None if lengths is None else sampled_length(lengths[index], n)
+        splits.append(split)
     mean, std = step_statistics(splits[0].inputs)
     for split in splits:
         split.inputs.sub_(mean).div_(std + EPSILON)

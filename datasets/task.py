@@ -53,10 +53,12 @@ class Loader(Protocol):
     def __len__(self) -> int:
         """Batches in an epoch."""
 
-    def batches(self, epoch: int = 0, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+    def batches(self, epoch: int = 0, start: int = 0) -> Iterator[tuple[Tensor, ...]]:
         """Yield (inputs, targets), on the device that the loader was built for.
 
-        Inputs are float32 (batch, channels, *size), already augmented and normalised.
+        Inputs are float32 (batch, channels, *size), already augmented and normalised. Of sequences
+        that are padded to one length a third tensor (batch,) gives the lengths without padding,
+        for the network to take after its inputs.
         """
 
 

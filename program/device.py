@@ -75,9 +75,11 @@ def place(
     return model.to(device, memory_format=torch.channels_last)
 
 
-def _images_channels_last(_: torch.nn.Module, inputs: tuple[torch.Tensor]) -> tuple[torch.Tensor]:
-    (x,) = inputs
+def _images_channels_last(
+    _: torch.nn.Module, inputs: tuple[torch.Tensor, ...]
+) -> tuple[torch.Tensor, ...]:
+    x, *others = inputs
     if x.ndim != 4:
         return inputs
     # A single channel is in both layouts at once; only a copy makes the network keep this one.
-    return (torch.empty_like(x, memory_format=torch.channels_last).copy_(x),)
+    return (torch.empty_like(x, memory_format=torch.channels_last).copy_(x), *others)

@@ -21,12 +21,14 @@ class _Synchronized:
             return super().forward(x)
         axes = [0, *range(2, x.ndim)]
         shape = [1, -1, *[1] * (x.ndim - 2)]
-        count = world_size() * x.numel() // x.shape[1]  # training batches are shared out evenly
         values = x.float()
-        mean = all_reduce(values.sum(axes)) / count  # (C,)
+        own = values.new_tensor([x.numel() // x.shape[1]])  # padded sequences: not all the same
+        sums = all_reduce(torch.cat((values.sum(axes), own)))  # (C + 1,)
+        count = sums[-1].detach()
+        mean = sums[:-1] / count  # (C,)
         centred = values - mean.view(shape)
         variance = all_reduce(centred.square().sum(axes)) / count  # (C,)
-        self._keep(mean.detach(), variance.detach() * (count / max(1, count - 1)))
+        self._keep(mean.detach(), variance.detach() * (count / (count - 1).clamp(min=1)))
         scale = torch.rsqrt(variance + self.eps)
         if self.affine:
             scale = scale * self.weight

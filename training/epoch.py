@@ -6,7 +6,7 @@ from cfg.schema import Config, Train
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 
 import torch
@@ -40,8 +40,8 @@ def train_epoch(
     batches = islice(loader.batches(epoch, part["steps"]), steps - part["steps"])
     training.model.train()
     bar = progress_bar(batches, steps, part["steps"], f"epoch {epoch + 1}/{training.epochs}")
-    for step, (inputs, target) in enumerate(bar, start=part["steps"] + 1):
-        loss = train_step(training, inputs, target, task, cfg, totals)
+    for step, batch in enumerate(bar, start=part["steps"] + 1):
+        loss = train_step(training, batch, task, cfg, totals)
         if not loss.is_cuda or step % FINITE_CHECK_EVERY == 0 or step == steps:
             check_loss(distributed.mean_over_ranks(loss).item(), step, epoch, cfg.train.lr)
         if interruption.is_asked():
@@ -53,21 +53,21 @@ def train_epoch(
 
 
 def train_step(
-    training: Training, inputs: Tensor, target: Tensor, task: Task, cfg: Config, totals: Totals
+    training: Training, batch: Sequence[Tensor], task: Task, cfg: Config, totals: Totals
 ) -> Tensor:
-    """One optimizer step on one batch, (B, channels, *size); returns its loss with penalties.
+    """One optimizer step on one batch, as a loader gives it; returns its loss with penalties.
 
     With `train.accumulate` the batch goes through the network in parts, each weighted by its
     share, so that the gradients are those of the whole batch.
     """
-    model, count = training.model, cfg.train.accumulate
-    parts = list(zip(inputs.chunk(count), target.chunk(count)))
+    model, inputs = training.model, batch[0]
+    parts = list(zip(*(tensor.chunk(cfg.train.accumulate) for tensor in batch)))
     whole_loss = torch.zeros((), device=inputs.device)
     training.optimizer.zero_grad(set_to_none=True)
-    for index, (part, part_target) in enumerate(parts):
+    for index, (part, part_target, *lengths) in enumerate(parts):
         precision = device.autocast(inputs.device, cfg.train.precision)
         with precision, recorded_kernels(model) as kernels:
-            output = training.forward(part)
+            output = training.forward(part, *lengths)
         mean_loss = task_loss(task, output, part_target)
         totals.add(output, part_target, mean_loss.detach())
         loss = mean_loss * (len(part) / len(inputs))

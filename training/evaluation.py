@@ -83,9 +83,9 @@ def evaluate(
     if task.metric == "auc":
         totals.scores = []  # also where this process has no samples
     with kept_kernels(model):
-        for inputs, target in loader.batches():
+        for inputs, target, *lengths in loader.batches():
             with autocast(device, precision):
-                output = model(inputs)
+                output = model(inputs, *lengths)
             totals.add(output, target, task_loss(task, output, target))
             if task.metric == "auc":
                 totals.keep_scores(output, target)

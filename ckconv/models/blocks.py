@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from ckconv.config import ConvConfig, KernelConfig, MaskConfig, NetConfig, parse_horizon
 from ckconv.errors import UsageError, pick
+from ckconv.models.padding import normalize, without_padding
 from ckconv.nn import CKConv, FlexConv, NJet, SepFlexConv, sample_together
 
 _BATCH_NORM = {1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
@@ -133,14 +134,19 @@ class ResidualBlock(nn.Module):
         if in_channels != out_channels:
             self.shortcut = _CONV[dim](in_channels, out_channels, 1)
 
-    def forward(self, x: Tensor, last_step: bool = False) -> Tensor:
-        """(B, in, *size) -> (B, out, *size); with `last_step` (B, in, L) -> (B, out, 1)."""
-        h = self.dropout(self.nonlinearity(self.norm1(self.conv1(x))))  # (B, out, *size)
+    def forward(self, x: Tensor, last_step: bool = False, own: Tensor | None = None) -> Tensor:
+        """(B, in, *size) -> (B, out, *size); with `last_step` (B, in, L) -> (B, out, 1).
+
+        `own` (B, 1, L) says which steps are not padding.
+        """
+        x = without_padding(x, own)
+        h = normalize(self.norm1, self.conv1(x), own)
+        h = self.dropout(self.nonlinearity(h))  # (B, out, *size)
         if last_step:
             h, x = self.conv2.last_step(h), x[..., -1:]
         else:
-            h = self.conv2(h)
-        h = self.norm2(h)
+            h = self.conv2(without_padding(h, own))
+        h = normalize(self.norm2, h, own)
         if self.tcn:
             h = self.dropout(self.nonlinearity(h))
         return self.nonlinearity(h + self.shortcut(x))
@@ -159,15 +165,19 @@ class ResidualBlock(nn.Module):
         )
 
 
-def run_blocks(blocks: nn.Sequential, x: Tensor, only_last_step: bool) -> Tensor:
+def run_blocks(
+    blocks: nn.Sequential, x: Tensor, only_last_step: bool, own: Tensor | None = None
+) -> Tensor:
     """Run residual blocks; where only the last step is read, spare the last convolution the rest.
 
-    (B, C, *size) -> (B, out, *size), or (B, out, 1 or L) with `only_last_step`.
+    (B, C, *size) -> (B, out, *size), or (B, out, 1 or L) with `only_last_step`. Not where
+    sequences end at steps of their `own`, (B, 1, L).
     """
     *first, last = blocks
     for block in first:
-        x = block(x)
-    return last(x, last_step=only_last_step and last.can_skip_to_last_step)
+        x = block(x, own=own)
+    skips = only_last_step and own is None and last.can_skip_to_last_step
+    return last(x, last_step=skips, own=own)
 
 
 def sample_kernels(model: nn.Module, x: Tensor) -> None:

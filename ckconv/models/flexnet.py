@@ -16,9 +16,10 @@ from ckconv.models.blocks import (
     sample_kernels,
     set_resolution,
 )
+from ckconv.models.padding import last_own_step, normalize, own_steps, without_padding
 
 if TYPE_CHECKING:
-    from jaxtyping import Float
+    from jaxtyping import Float, Int
 
 
 class FlexNet(nn.Module):
@@ -72,20 +73,33 @@ class FlexNet(nn.Module):
         nn.init.zeros_(self.head.bias)
         self.per_step = per_step
 
-    def forward(self, x: Float[Tensor, "B channels *size"]) -> Float[Tensor, "B out *steps"]:
+    def forward(
+        self, x: Float[Tensor, "B channels *size"], lengths: Int[Tensor, " B"] | None = None
+    ) -> Float[Tensor, "B out *steps"]:
+        """x (B, in_channels, *size); of padded sequences `lengths` (B,) are those without it.
+
+        A sequence then gives what it would give alone: its last own step is read, and padding
+        counts in no layer. Raises `ValueError` for lengths that do not fit.
+        """
+        own = own_steps(x, lengths)
         sample_kernels(self, x)
-        h = self.nonlinearity(self.stem_norm(self.stem(self.dropout_in(x))))  # (B, C, *size)
-        h = run_blocks(self.blocks, h, only_last_step=h.ndim == 3 and not self.per_step)
-        return readout(h, self.head, self.per_step)
+        h = self.stem(without_padding(self.dropout_in(x), own))
+        h = self.nonlinearity(normalize(self.stem_norm, h, own))  # (B, C, *size)
+        h = run_blocks(self.blocks, h, h.ndim == 3 and not self.per_step, own)
+        return readout(h, self.head, self.per_step, own)
 
     def set_resolution(self, ratio: float | tuple[float, ...]) -> None:
         """Deploy the trained network at `ratio` = new / present resolution of its input."""
         set_resolution(self, ratio)
 
 
-def readout(h: Tensor, head: nn.Linear, per_step: bool) -> Tensor:
-    """Features (B, C, *size) -> (B, out), or (B, out, L) with `per_step`."""
+def readout(h: Tensor, head: nn.Linear, per_step: bool, own: Tensor | None = None) -> Tensor:
+    """Features (B, C, *size) -> (B, out), or (B, out, L) with `per_step`.
+
+    `own` (B, 1, L) says which steps are not padding.
+    """
     if per_step:
         return head(h.transpose(1, 2)).transpose(1, 2)  # (B, out, L)
-    pooled = h[..., -1] if h.ndim == 3 else h.mean(dim=tuple(range(2, h.ndim)))  # (B, C)
+    sequence = h.ndim == 3
+    pooled = last_own_step(h, own) if sequence else h.mean(dim=tuple(range(2, h.ndim)))  # (B, C)
     return head(pooled)

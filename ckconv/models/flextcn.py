@@ -15,9 +15,10 @@ from ckconv.models.blocks import (
     set_resolution,
 )
 from ckconv.models.flexnet import readout
+from ckconv.models.padding import own_steps
 
 if TYPE_CHECKING:
-    from jaxtyping import Float
+    from jaxtyping import Float, Int
 
 
 class FlexTCN(nn.Module):
@@ -59,10 +60,14 @@ class FlexTCN(nn.Module):
         nn.init.zeros_(self.head.bias)
         self.per_step = per_step
 
-    def forward(self, x: Float[Tensor, " B channels L"]) -> Float[Tensor, "B out *steps"]:
+    def forward(
+        self, x: Float[Tensor, " B channels L"], lengths: Int[Tensor, " B"] | None = None
+    ) -> Float[Tensor, "B out *steps"]:
+        """x (B, in_channels, L); `lengths` as for `FlexNet`."""
+        own = own_steps(x, lengths)
         sample_kernels(self, x)
-        h = run_blocks(self.blocks, self.dropout_in(x), only_last_step=not self.per_step)
-        return readout(h, self.head, self.per_step)
+        h = run_blocks(self.blocks, self.dropout_in(x), not self.per_step, own)
+        return readout(h, self.head, self.per_step, own)
 
     def set_resolution(self, ratio: float | tuple[float, ...]) -> None:
         """Deploy the trained network at `ratio` = new / present sampling rate of its input."""

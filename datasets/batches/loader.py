@@ -28,6 +28,7 @@ class StoredBatch:
     seed: tuple[object, ...]  # what its random numbers depend on, beside the run's seed
     total: int  # samples of the batch over all processes
     own: slice  # which of them are here
+    lengths: Tensor | None = None
 
 
 class TensorLoader:
@@ -55,6 +56,7 @@ class TensorLoader:
         rank: int = 0,
         world_size: int = 1,
         device: torch.device | str = "cpu",
+        lengths: Tensor | None = None,
     ):
         self.device = torch.device(device)
         self.train = train
@@ -63,11 +65,14 @@ class TensorLoader:
         self.num_samples = len(targets)
         self.pipeline = pipeline.to(self.device)
         if not train:  # an evaluation's samples are shared out once, not batch by batch
-            inputs, targets = inputs[rank::world_size], targets[rank::world_size]
+            own = slice(rank, None, world_size)
+            inputs, targets = inputs[own], targets[own]
+            lengths = None if lengths is None else lengths[own]
             batch_size = math.ceil(batch_size / world_size)
         self.batch_size = batch_size
         self.inputs = inputs.to(self.device)
         self.targets = targets.to(self.device)
+        self.lengths = None if lengths is None else lengths.to(self.device)
         self._generator = torch.Generator(self.device)
 
     def __len__(self) -> int:
@@ -75,10 +80,12 @@ class TensorLoader:
         return math.ceil(len(self.targets) / self.batch_size)
 
     @torch.no_grad()
-    def batches(self, epoch: int = 0, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield (inputs, targets) of one epoch, from batch `start` on."""
+    def batches(self, epoch: int = 0, start: int = 0) -> Iterator[tuple[Tensor, ...]]:
+        """Yield (inputs, targets) of one epoch, or with their lengths, from batch `start` on."""
         for batch in self._stored(epoch, start):
-            yield self.pipeline(batch.inputs, self._draw(batch)), as_target(batch.targets)
+            lengths = () if batch.lengths is None else (batch.lengths,)
+            inputs = self.pipeline(batch.inputs, self._draw(batch))
+            yield inputs, as_target(batch.targets), *lengths
 
     def _stored(self, epoch: int, start: int) -> Iterator[StoredBatch]:
         """The batches of an epoch as they are stored, from batch `start` on."""
@@ -106,13 +113,15 @@ class TensorLoader:
             ("batch", epoch, number),
             total,
             own,
+            None if self.lengths is None else self.lengths.index_select(0, indices),
         )
 
     def _test_batch(self, number: int) -> StoredBatch:
         part = slice(number * self.batch_size, (number + 1) * self.batch_size)
         inputs = self.inputs[part]
         seed = ("evaluation", number)
-        return StoredBatch(inputs, self.targets[part], seed, len(inputs), slice(None))
+        lengths = None if self.lengths is None else self.lengths[part]
+        return StoredBatch(inputs, self.targets[part], seed, len(inputs), slice(None), lengths)
 
     def _draw(self, batch: StoredBatch) -> Draw:
         """The batch's random numbers; those of an earlier batch must have been used by now."""

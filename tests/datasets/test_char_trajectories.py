@@ -200,3 +200,25 @@ def test_the_real_trajectories(make_cfg, tmp_path):
     assert x.shape[1:] == (3, 182) and abs(x.mean()) < 0.2 and 0.5 < x.std() < 1.5
     counts = loaders.train.targets.bincount()
     assert len(counts) == 20 and counts.max() < 2 * counts.min()
+
+
+@pytest.mark.parametrize("rate", [1, 4])
+def test_lengths_come_with_the_samples_they_belong_to(make_cfg, characters, rate):
+    cfg = make_cfg("CharTrajectories", lengths=True, sr_train=rate, sr_test=rate)
+    task, loaders = build_loaders(cfg)
+    assert task.size == (-(-182 // rate),)
+    cases = {}  # by their first steps, before the padding
+    for split in (loaders.train, loaders.validation, loaders.test):
+        for inputs, targets, lengths in split.batches():
+            assert len(lengths) == len(inputs) == len(targets)
+            for x, length in zip(inputs, lengths.tolist()):
+                cases[tuple(x[:, :9].flatten().tolist())] = length
+    assert sorted(cases.values()) == sorted(-(-case(i).shape[1] // rate) for i in range(CASES))
+    inputs, targets, lengths = next(loaders.train.batches(epoch=3, start=1))
+    for x, length in zip(inputs, lengths.tolist()):
+        assert cases[tuple(x[:, :9].flatten().tolist())] == length
+
+
+def test_only_char_trajectories_has_lengths(make_cfg):
+    with pytest.raises(UsageError, match="dataset_params.lengths=True"):
+        describe(make_cfg("sDigits", lengths=True))

@@ -92,14 +92,13 @@ def make_step(
     totals = Totals(task, cfg.train.report_top5_acc)
 
     def train() -> None:
-        inputs, target = next(batches)
-        train_step(training, inputs, target, task, cfg, totals)
+        train_step(training, next(batches), task, cfg, totals)
 
     @torch.no_grad()
     def evaluate() -> None:
-        inputs, target = next(batches)
+        inputs, target, *lengths = next(batches)
         with autocast(inputs.device, cfg.train.precision):
-            output = model(inputs)
+            output = model(inputs, *lengths)
         totals.add(output, target, task_loss(task, output, target))
 
     is_training = cfg.profile.mode == "train"
