@@ -5,6 +5,7 @@ from __future__ import annotations
 from ckconv import antialiasing, errors, models, nn, penalties, published
 from ckconv.config import ConvConfig, KernelConfig, MaskConfig, NetConfig, RegularizeConfig
 from ckconv.errors import UsageError
+from ckconv.freeze import freeze
 from ckconv.nn import (
     CKConv,
     CKConv1d,
@@ -44,6 +45,7 @@ __all__ = [
     "__version__",
     "antialiasing",
     "errors",
+    "freeze",
     "models",
     "nn",
     "penalties",

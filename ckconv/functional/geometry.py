@@ -52,8 +52,8 @@ class Geometry:
         pad, modes = list(self.pad), list(self.modes)
         for axis in set(range(len(pad))) - set(but):
             if modes[axis] != "zeros" and any(pad[axis]):
-                positions = _positions(x.shape[2 + axis], *pad[axis], modes[axis])
-                x = x.index_select(2 + axis, positions.to(x.device))
+                at = positions(x.shape[2 + axis], *pad[axis], modes[axis])
+                x = x.index_select(2 + axis, at.to(x.device))
                 pad[axis] = (0, 0)
             modes[axis] = "zeros"
         return x, replace(self, pad=tuple(pad), modes=tuple(modes))
@@ -75,7 +75,7 @@ class Geometry:
         return tuple(slices), replace(self, pad=tuple(pads))
 
 
-def _positions(n: int, before: int, after: int, mode: str) -> Tensor:
+def positions(n: int, before: int, after: int, mode: str) -> Tensor:
     """The samples, of n, that stand at -before ... n + after - 1."""
     at = torch.arange(-before, n + after)
     if mode == "circular":
@@ -111,7 +111,7 @@ def make_geometry(
     pads = []
     for axis, given in enumerate(per_axis("padding", padding, dim)):
         total = dilations[axis] * (kernel_size[axis] - 1)
-        pads.append(_pad(given, total, axis == causal))
+        pads.append(sides(given, total, axis == causal))
     geometry = Geometry(tuple(pads), strides, dilations, modes)
     out = geometry.every_output(size, kernel_size)
     if min(out) < 1:
@@ -123,7 +123,7 @@ def make_geometry(
     return geometry
 
 
-def _pad(given: str | int, total: int, causal: bool) -> tuple[int, int]:
+def sides(given: str | int, total: int, causal: bool) -> tuple[int, int]:
     """Samples added before and after an axis, on which the kernel spans `total` + 1."""
     if isinstance(given, str):
         check_choice("padding", given, WORDS)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import is_dataclass
 from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor
 
 from ckconv.config import ConvConfig, KernelConfig, MaskConfig
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
     from ckconv.nn.conv import CKConv
 
 SIZES = {1: "L", 2: "H, W", 3: "D, H, W"}
+_EXPORT = (
+    "{} samples its kernel in every forward pass, which no exported graph can; export "
+    "ckconv.freeze(model), a copy with ordinary convolutions"
+)
 _PARTS = (KernelConfig | Generator | type, ConvConfig, MaskConfig | Mask | type)
 
 
@@ -73,6 +78,21 @@ def check_groups(in_channels: int, out_channels: int, groups: int) -> None:
             f"conv.groups={groups}: does not divide in_channels={in_channels} and "
             f"out_channels={out_channels}"
         )
+
+
+def refuse_export(layer: CKConv) -> None:
+    """Raise where a graph of the layer is being made that shall run without it.
+
+    Its kernel's size follows from its weights, which no exported graph knows.
+    """
+    is_exporting = getattr(torch.compiler, "is_exporting", bool)  # old ones: of no kind that passes
+    if is_exporting() or torch.onnx.is_in_onnx_export():
+        raise UsageError(_EXPORT.format(type(layer).__name__))
+
+
+def refuse_script(layer: CKConv) -> None:
+    """What `torch.jit.script` asks for first; raises like `refuse_export`."""
+    raise UsageError(_EXPORT.format(type(layer).__name__))
 
 
 def check_input_shape(layer: CKConv, x: Tensor) -> None:

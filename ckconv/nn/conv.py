@@ -122,6 +122,7 @@ class CKConv(nn.Module):
 
     def _meet(self, x: Tensor) -> None:
         """Check an input; the first one fixes a size that is still open."""
+        calls.refuse_export(self)
         calls.check_input_shape(self, x)
         if self.kernel_size is None:
             self._fix_size(size_for(self.horizon, x.shape[-self.dim :], self.causal_axis))
@@ -275,6 +276,7 @@ class CKConv(nn.Module):
         return replica
 
     extra_repr = calls.describe
+    __prepare_scriptable__ = calls.refuse_script
 
 
 class FlexConv(CKConv):
