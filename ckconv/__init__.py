@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ckconv import antialiasing, errors, models, nn, penalties, published
 from ckconv.config import ConvConfig, KernelConfig, MaskConfig, NetConfig, RegularizeConfig
+from ckconv.convert import convert
 from ckconv.errors import UsageError
 from ckconv.freeze import freeze
 from ckconv.nn import (
@@ -44,6 +45,7 @@ __all__ = [
     "UsageError",
     "__version__",
     "antialiasing",
+    "convert",
     "errors",
     "freeze",
     "models",
