@@ -21,6 +21,7 @@ from ckconv.nn import (
     SepFlexConv2d,
     SepFlexConv3d,
 )
+from ckconv.optimization import parameter_groups
 
 __version__ = "1.0.0"
 
@@ -50,6 +51,7 @@ __all__ = [
     "freeze",
     "models",
     "nn",
+    "parameter_groups",
     "penalties",
     "published",
 ]

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from ckconv.nn import FlexConv
-from training.optimizer import build_optimizer, parameter_groups
+from training.optimizer import build_optimizer
 from training.schedule import Schedule, learning_rate_factor
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden"
@@ -121,7 +121,7 @@ def test_masks_and_omegas_have_rates_of_their_own():
 
     layer = FlexConv(3, 4, kernel=KernelConfig(type="SIREN", learn_omega_0=True))
     train = Train(lr=0.01, mask_params_lr_factor=0.1, omega_0_lr_factor=2.0)
-    groups = {group["name"]: group for group in parameter_groups(layer, train)}
+    groups = {group["name"]: group for group in build_optimizer(layer, train).param_groups}
     assert {name: group["lr"] for name, group in groups.items()} == pytest.approx(
         {"rest": 0.01, "omega_0": 0.02, "mask": 0.001}
     )
