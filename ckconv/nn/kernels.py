@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ckconv.functional import FactoredKernel
+from ckconv.nn.mapped import only_row
 
 if TYPE_CHECKING:
     from ckconv.nn.conv import CKConv
@@ -88,7 +89,7 @@ class KernelInUse:
     @torch.compiler.disable
     def _read(self, extent: Tensor) -> tuple[int, ...] | None:
         version = _version(extent)
-        size = tuple(extent.tolist())
+        size = tuple(only_row(extent).tolist())
         if not all(size):
             return None
         self._size = extent, version, size

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ckconv.config import ConvConfig, MaskConfig, time_axis
 from ckconv.errors import UsageError
+from ckconv.nn.mapped import is_mapped
 
 # Under twice this, sigma is bent away from zero. The finest kernels in the papers, of 16,000
 # samples, have a step of 1.25e-4: a mask this narrow keeps a single sample.
@@ -120,6 +121,12 @@ class Mask(nn.Module):
         """
         if not self.dynamic_cropping or self.sigma.is_meta:
             return tuple((0, n) for n in size)
+        if is_mapped(self.sigma) or is_mapped(self.mean):
+            raise ValueError(
+                "masks of several layers crop their kernels to several sizes, which cannot be "
+                "mapped as one: set mask.dynamic_cropping=False, as in FlexConv2d(..., "
+                "mask=MaskConfig(dynamic_cropping=False)), or layer.mask.dynamic_cropping = False"
+            )
         mean, sigma = torch.stack((self.mean, self.effective_sigma)).double().tolist()
         return self.ranges(size, mean, sigma)
 
