@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from ckconv.config import ConvConfig, KernelConfig, MaskConfig, NetConfig, parse_horizon
 from ckconv.errors import UsageError, pick
 from ckconv.models.padding import normalize, without_padding
-from ckconv.nn import CKConv, FlexConv, NJet, SepFlexConv, sample_together
+from ckconv.nn import CKConv, FlexConv, NJet, SepFlexConv, conv_at_times, sample_together
 
 _BATCH_NORM = {1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
 _CONV = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
@@ -134,18 +134,24 @@ class ResidualBlock(nn.Module):
         if in_channels != out_channels:
             self.shortcut = _CONV[dim](in_channels, out_channels, 1)
 
-    def forward(self, x: Tensor, last_step: bool = False, own: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        last_step: bool = False,
+        own: Tensor | None = None,
+        times: Tensor | None = None,
+    ) -> Tensor:
         """(B, in, *size) -> (B, out, *size); with `last_step` (B, in, L) -> (B, out, 1).
 
-        `own` (B, 1, L) says which steps are not padding.
+        `own` (B, 1, L) says which steps are not padding, `times` (B, L) when the samples are.
         """
         x = without_padding(x, own)
-        h = normalize(self.norm1, self.conv1(x), own)
+        h = normalize(self.norm1, convolved(self.conv1, x, times), own)
         h = self.dropout(self.nonlinearity(h))  # (B, out, *size)
         if last_step:
-            h, x = self.conv2.last_step(h), x[..., -1:]
+            h, x = convolved(self.conv2, h, times, last_step=True), x[..., -1:]
         else:
-            h = self.conv2(without_padding(h, own))
+            h = convolved(self.conv2, without_padding(h, own), times)
         h = normalize(self.norm2, h, own)
         if self.tcn:
             h = self.dropout(self.nonlinearity(h))
@@ -165,8 +171,28 @@ class ResidualBlock(nn.Module):
         )
 
 
+def convolved(conv: nn.Module, x: Tensor, times: Tensor | None, last_step: bool = False) -> Tensor:
+    """`conv` of x (B, C, *size), at the samples' `times` (B, L) where there are any.
+
+    With `last_step` the last step alone. Raises `UsageError` for a convolution at times whose
+    kernel is not continuous.
+    """
+    if times is None:
+        return conv.last_step(x) if last_step else conv(x)
+    if not isinstance(conv, CKConv):
+        raise UsageError(
+            f"conv.type: a {type(conv).__name__} knows samples one step apart only; with time "
+            "stamps use conv.type=FlexConv or conv.type=CKConv"
+        )
+    return conv_at_times(conv, x, times, last_step)
+
+
 def run_blocks(
-    blocks: nn.Sequential, x: Tensor, only_last_step: bool, own: Tensor | None = None
+    blocks: nn.Sequential,
+    x: Tensor,
+    only_last_step: bool,
+    own: Tensor | None = None,
+    times: Tensor | None = None,
 ) -> Tensor:
     """Run residual blocks; where only the last step is read, spare the last convolution the rest.
 
@@ -175,14 +201,14 @@ def run_blocks(
     """
     *first, last = blocks
     for block in first:
-        x = block(x, own=own)
+        x = block(x, own=own, times=times)
     skips = only_last_step and own is None and last.can_skip_to_last_step
-    return last(x, last_step=skips, own=own)
+    return last(x, last_step=skips, own=own, times=times)
 
 
-def sample_kernels(model: nn.Module, x: Tensor) -> None:
+def sample_kernels(model: nn.Module, x: Tensor, times: Tensor | None = None) -> None:
     """Before a training step on a GPU, sample the kernels of all layers at once."""
-    if x.is_cuda and model.training:
+    if x.is_cuda and model.training and times is None:
         sample_together([module for module in model.modules() if isinstance(module, CKConv)])
 
 

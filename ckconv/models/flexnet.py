@@ -10,6 +10,7 @@ from ckconv.config import ConvConfig, KernelConfig, MaskConfig, NetConfig, block
 from ckconv.models.blocks import (
     ResidualBlock,
     conv_factory,
+    convolved,
     make_nonlinearity,
     make_norm,
     run_blocks,
@@ -74,18 +75,22 @@ class FlexNet(nn.Module):
         self.per_step = per_step
 
     def forward(
-        self, x: Float[Tensor, "B channels *size"], lengths: Int[Tensor, " B"] | None = None
+        self,
+        x: Float[Tensor, "B channels *size"],
+        lengths: Int[Tensor, " B"] | None = None,
+        times: Float[Tensor, "B L"] | None = None,
     ) -> Float[Tensor, "B out *steps"]:
         """x (B, in_channels, *size); of padded sequences `lengths` (B,) are those without it.
 
         A sequence then gives what it would give alone: its last own step is read, and padding
-        counts in no layer. Raises `ValueError` for lengths that do not fit.
+        counts in no layer. `times` (B, L), increasing, are those of a sequence's samples, see
+        `conv_at_times`. Raises `ValueError` for lengths that do not fit.
         """
         own = own_steps(x, lengths)
-        sample_kernels(self, x)
-        h = self.stem(without_padding(self.dropout_in(x), own))
+        sample_kernels(self, x, times)
+        h = convolved(self.stem, without_padding(self.dropout_in(x), own), times)
         h = self.nonlinearity(normalize(self.stem_norm, h, own))  # (B, C, *size)
-        h = run_blocks(self.blocks, h, h.ndim == 3 and not self.per_step, own)
+        h = run_blocks(self.blocks, h, h.ndim == 3 and not self.per_step, own, times)
         return readout(h, self.head, self.per_step, own)
 
     def set_resolution(self, ratio: float | tuple[float, ...]) -> None:

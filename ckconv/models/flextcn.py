@@ -61,12 +61,15 @@ class FlexTCN(nn.Module):
         self.per_step = per_step
 
     def forward(
-        self, x: Float[Tensor, " B channels L"], lengths: Int[Tensor, " B"] | None = None
+        self,
+        x: Float[Tensor, " B channels L"],
+        lengths: Int[Tensor, " B"] | None = None,
+        times: Float[Tensor, "B L"] | None = None,
     ) -> Float[Tensor, "B out *steps"]:
-        """x (B, in_channels, L); `lengths` as for `FlexNet`."""
+        """x (B, in_channels, L); `lengths` and `times` as for `FlexNet`."""
         own = own_steps(x, lengths)
-        sample_kernels(self, x)
-        h = run_blocks(self.blocks, self.dropout_in(x), not self.per_step, own)
+        sample_kernels(self, x, times)
+        h = run_blocks(self.blocks, self.dropout_in(x), not self.per_step, own, times)
         return readout(h, self.head, self.per_step, own)
 
     def set_resolution(self, ratio: float | tuple[float, ...]) -> None:

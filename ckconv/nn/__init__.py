@@ -2,6 +2,7 @@
 
 from ckconv.nn import ck
 from ckconv.nn.conv import CKConv, FlexConv
+from ckconv.nn.irregular import conv_at_times
 from ckconv.nn.mask import MASKS, ExponentialMask, FixedGaussianMask, GaussianMask, Mask
 from ckconv.nn.nd import (
     CKConv1d,
@@ -39,6 +40,7 @@ __all__ = [
     "SepFlexConv2d",
     "SepFlexConv3d",
     "ck",
+    "conv_at_times",
     "keep_kernels",
     "kept_kernels",
     "recorded_kernels",
