@@ -19,7 +19,8 @@ class Task:
     (batch, out_channels), 0 or 1 for `binary`. With `per_step` a
     target is given for every time step: targets are (batch, length) and the network's output is
     (batch, out_channels, length). `train_samples` are the samples trained on, without those held
-    out for validation.
+    out for validation. `class_names` are empty where there are none. With `timed` the last channel
+    of a sequence, counted in `in_channels`, holds the times of its samples, in steps.
     """
 
     name: str
@@ -30,6 +31,8 @@ class Task:
     loss: str = "cross_entropy"
     metric: str = "accuracy"
     per_step: bool = False
+    class_names: tuple[str, ...] = ()
+    timed: bool = False
 
     @property
     def dim(self) -> int:
@@ -62,15 +65,29 @@ class Loader(Protocol):
         """
 
 
+@dataclass(frozen=True)
+class Normalisation:
+    """The network's inputs are (stored / scale - mean) / std.
+
+    `mean` and `std` broadcast with a sample (channels, *size).
+    """
+
+    mean: Tensor
+    std: Tensor
+    scale: float = 1.0
+
+
 @dataclass
 class Loaders:
     """The splits of a data set. `validation` is None where no samples are held out.
 
     `state` holds the fixed random tensors that the inputs depend on (a permutation, noise): save
     it with the weights and give it back to `build_loaders`, and the network meets the same inputs.
+    `normalisation` is what all inputs have passed, None where they are not normalised so.
     """
 
     train: Loader
     validation: Loader | None
     test: Loader
     state: dict[str, Tensor] = field(default_factory=dict)
+    normalisation: Normalisation | None = None

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Protocol
 
 from torch import nn
 
+from ckconv import by_path
 from ckconv.config import NetConfig
 from ckconv.errors import UsageError, pick
 from ckconv.models import FlexNet, FlexTCN, set_resolution
+from ckconv.models.build import ALIASES, NAMES, Parts, build
 from models.cifar_resnet import DEPTHS, CIFARResNet
 from models.original_resnet import LAYOUTS, original_resnet
 
@@ -36,6 +38,7 @@ class _Task(Protocol):
     in_channels: int
     out_channels: int
     per_step: bool
+    timed: bool
 
     @property
     def dim(self) -> int: ...
@@ -47,19 +50,15 @@ def build_model(cfg: Config, task: _Task) -> nn.Module:
     Reads `cfg.net`, `cfg.kernel`, `cfg.conv` and `cfg.mask`. Raises `UsageError`, naming the
     flag, for a network that cannot be built.
     """
-    return pick("net.type", ALIASES.get(cfg.net.type, cfg.net.type), NETWORKS)(cfg, task)
+    name = ALIASES.get(cfg.net.type, cfg.net.type)
+    make = _continuous if by_path.is_path(name) else pick("net.type", name, NETWORKS)
+    return make(cfg, task)
 
 
-def _flexnet(cfg: Config, task: _Task) -> FlexNet:
-    parts = cfg.net, cfg.kernel, cfg.conv, cfg.mask
-    return FlexNet(task.in_channels, task.out_channels, task.dim, *parts, per_step=task.per_step)
-
-
-def _flextcn(cfg: Config, task: _Task) -> FlexTCN:
-    if task.dim != 1:
-        raise UsageError("net.type=FlexTCN: it reads sequences; use net.type=FlexNet on images")
-    parts = cfg.net, cfg.kernel, cfg.conv, cfg.mask
-    return FlexTCN(task.in_channels, task.out_channels, *parts, per_step=task.per_step)
+def _continuous(cfg: Config, task: _Task) -> nn.Module:
+    parts = Parts(cfg.net, cfg.kernel, cfg.conv, cfg.mask)
+    shape = task.in_channels, task.out_channels, task.dim
+    return build(*shape, parts, per_step=task.per_step, timed=task.timed)
 
 
 def _resnet(
@@ -73,9 +72,7 @@ def _resnet(
 
 
 NETWORKS: dict[str, Callable[[Config, _Task], nn.Module]] = {  # by their names in `net.type`
-    "FlexNet": _flexnet,
-    "FlexTCN": _flextcn,
+    **dict.fromkeys(NAMES, _continuous),
     **{f"CIFARResNet{d}": functools.partial(_resnet, CIFARResNet, d) for d in DEPTHS},
     **{f"OriginalResnet{d}": functools.partial(_resnet, original_resnet, d) for d in LAYOUTS},
 }
-ALIASES = {"ResNet": "FlexNet", "TCN": "FlexTCN"}  # names that published commands use

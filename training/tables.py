@@ -21,3 +21,4 @@ TABLES: dict[str, Mapping[str, object]] = {
     "train.optimizer": OPTIMIZERS,
     "train.scheduler": SCHEDULES,
 }
+BY_PATH = ("net.type", "kernel.type")  # where a class of one's own may stand, package.module:Name

@@ -6,13 +6,13 @@ from cfg.schema import Config, Train
 
 from operator import attrgetter
 
-from ckconv import fields
+from ckconv import by_path, fields
 from ckconv.errors import UsageError, check_choice
 from ckconv.nn import ck
 from datasets.task import Task
 from program.device import draw_seed
 from program.distributed import agreed
-from training.tables import TABLES
+from training.tables import BY_PATH, TABLES
 
 
 def prepare(cfg: Config) -> Config:
@@ -32,8 +32,10 @@ def validate(cfg: Config) -> None:
     """Raise `UsageError`, naming the flag, for a config that cannot be run."""
     fields.check(Config, cfg)
     for flag, table in TABLES.items():
-        check_choice(flag, attrgetter(flag)(cfg), table)
-    ck.GENERATORS[cfg.kernel.type].check(cfg.kernel)
+        given = attrgetter(flag)(cfg)
+        if not (flag in BY_PATH and by_path.is_path(given)):
+            check_choice(flag, given, table)
+    ck.check(cfg.kernel)
     _check_training(cfg.train)
     _check_summary(list(cfg.summary))
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from importlib import import_module
 
+from ckconv import by_path
 from ckconv.config import KernelConfig
-from ckconv.errors import check_choice
+from ckconv.errors import UsageError, pick
 from ckconv.nn.ck.base import Generator, PointwiseLinear
 from ckconv.nn.ck.magnet import MAGNet, SteerableGaborFilter
 from ckconv.nn.ck.mfn import MFN, FourierFilter, FourierNet, GaborFilter, GaborNet
@@ -28,6 +29,7 @@ __all__ = [
     "SteerableGaborFilter",
     "build",
     "check",
+    "class_of",
     "nSIREN",
 ]
 
@@ -43,8 +45,20 @@ GENERATORS: dict[str, type[Generator]] = {  # by their names in `kernel.type`
 def check(cfg: KernelConfig) -> None:
     """Raise `UsageError`, naming the setting, for a generator that cannot be built."""
     KernelConfig.check(cfg)
-    check_choice("kernel.type", cfg.type, GENERATORS)
-    GENERATORS[cfg.type].check(cfg)
+    class_of(cfg.type).check(cfg)
+
+
+def class_of(name: str) -> type[Generator]:
+    """The generator of a name in `GENERATORS`, or a class of one's own, `package.module:Name`.
+
+    Raises `UsageError` where there is none, and for a class that is no `Generator`.
+    """
+    if not by_path.is_path(name):
+        return pick("kernel.type", name, GENERATORS)
+    found = by_path.find("kernel.type", name)
+    if not (isinstance(found, type) and issubclass(found, Generator)):
+        raise UsageError(f"kernel.type={name}: is no class that inherits ckconv.nn.ck.Generator")
+    return found
 
 
 def build(
@@ -56,4 +70,4 @@ def build(
     filters' centres under its mask. Raises `UsageError` for a configuration that cannot be built.
     """
     check(cfg)
-    return GENERATORS[cfg.type](dim, out_channels, cfg, init_spatial_value)
+    return class_of(cfg.type)(dim, out_channels, cfg, init_spatial_value)
