@@ -9,6 +9,7 @@ optimizers, networks and so on are the keys of their tables.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from ckconv.config import (
     ConvConfig,
@@ -23,6 +24,14 @@ from ckconv.config import (
 SAMPLING_RATES = (1, 2, 4, 8)  # every n-th sample is kept
 MANY = 1_000_000_000
 PIXELS = 100_000  # per axis
+
+
+@dataclass
+class Columns:
+    series: str = "series"
+    time: str = "time"
+    channels: list[str] = field(default_factory=list)
+    label: str = "label"
 
 
 @dataclass
@@ -42,6 +51,10 @@ class DatasetParams:
     sr_test: int = choice(1, SAMPLING_RATES)
     sr_positions: str = choice("span", ("span", "ckconv"))
     workers: int = number(2, at_least=0, at_most=1000)
+    resize: str = ""
+    transforms: list[Any] = field(default_factory=list)
+    columns: Columns = field(default_factory=Columns)
+    options: Any = None
 
 
 @dataclass

@@ -19,10 +19,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ckconv import fields
+from ckconv import by_path, fields
 from ckconv.errors import UsageError, check_choice
 from datasets.base import Dataset, Request, Split
 from datasets.batches.loader import TensorLoader
+from datasets.batches.sample_transforms import build_transforms
 from datasets.batches.stream import StreamLoader
 from datasets.task import Loader, Loaders, Task
 from program import distributed
@@ -40,6 +41,9 @@ FILES = (
     "char_trajectories",
     "physionet",
     "synthetic",
+    "own.image_folder",
+    "own.arrays",
+    "own.time_series",
 )
 DATASETS: dict[str, Dataset] = {
     dataset.name: dataset
@@ -97,6 +101,7 @@ def build_loaders(
         splits.validation and _loader(cfg, splits.validation, train=False, **place),
         _loader(cfg, splits.test, train=False, **place),
         splits.state,
+        splits.whole_normalisation(task),
     )
 
 
@@ -125,9 +130,21 @@ def _loader(cfg: Config, split: Split, **settings: Any) -> TensorLoader:
 
 def _asked(cfg: Config, size: tuple[int, int] | None) -> tuple[Dataset, Request]:
     """The data set by its name, and what the run asks of it."""
-    check_choice("dataset", cfg.dataset, DATASETS)
     augment = None if cfg.train.augment in NO_AUGMENTATION else cfg.train.augment
-    return DATASETS[cfg.dataset], Request(cfg.dataset_params, cfg.cross_res, augment, size)
+    transforms = build_transforms(cfg.dataset_params.transforms)
+    request = Request(cfg.dataset_params, cfg.cross_res, augment, size, transforms)
+    return named(cfg.dataset), request
+
+
+def named(name: str) -> Dataset:
+    """The data set of a name in the table, or of a class as `package.module:Name`."""
+    if not by_path.is_path(name):
+        check_choice("dataset", name, DATASETS)
+        return DATASETS[name]
+    kind = by_path.find("dataset", name)
+    if not (isinstance(kind, type) and issubclass(kind, Dataset)):
+        raise UsageError(f"dataset={name}: is no class that inherits datasets.base.Dataset")
+    return kind()
 
 
 def _check_variants(dataset: Dataset, params: DatasetParams) -> None:

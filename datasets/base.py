@@ -6,7 +6,7 @@ from cfg.schema import CrossRes, DatasetParams
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
@@ -18,9 +18,10 @@ from torch import Tensor
 from ckconv.errors import UsageError
 from datasets.batches.augmentations import Augmentation
 from datasets.batches.resample import Resampling
-from datasets.batches.transforms import EveryNth, Pipeline
+from datasets.batches.sample_transforms import Transform, check_transforms
+from datasets.batches.transforms import EveryNth, Normalise, Pipeline
 from datasets.files.stored_images import ImageStore
-from datasets.task import Task
+from datasets.task import Normalisation, Task
 
 Length = TypeVar("Length", int, Tensor)
 DEFAULT_ROOT = Path(__file__).resolve().parent.parent / "data"
@@ -31,18 +32,28 @@ class Request:
     """What a run asks of a data set.
 
     `augment` is the name of an augmentation, None for none. `size` is the (height, width) that
-    images shall have, in place of what `cross_res.resize` says.
+    images shall have, in place of what `cross_res.resize` says. `transforms` are the user's own.
     """
 
     params: DatasetParams
     cross_res: CrossRes
     augment: str | None = None
     size: tuple[int, int] | None = None
+    transforms: tuple[Transform, ...] = ()
 
     @cached_property
     def resampling(self) -> Resampling:
         """How the stored images are changed."""
         return Resampling.of(self.cross_res, self.size)
+
+    @property
+    def unaugmented(self) -> Request:
+        """The same for samples that are not trained on."""
+        return replace(self, augment=None, transforms=())
+
+    def check_transforms(self, channels: int, size: tuple[int, int]) -> None:
+        """Raise `UsageError` for transforms that do not take images (channels, *size)."""
+        check_transforms(self.transforms, channels, size)
 
     @property
     def root(self) -> Path:
@@ -68,12 +79,25 @@ class Split:
 
 @dataclass
 class Splits:
-    """A data set in memory. `state`: the fixed random tensors that its pipelines use."""
+    """A data set in memory. `state`: the fixed random tensors that its pipelines use.
+
+    `normalisation`: what the stored samples have passed already, if their pipelines have no stage
+    for it.
+    """
 
     train: Split
     validation: Split | None
     test: Split
     state: dict[str, Tensor] = field(default_factory=dict)
+    normalisation: Normalisation | None = None
+
+    def whole_normalisation(self, task: Task) -> Normalisation | None:
+        """What the network's inputs have passed; None where a stage after it mixes channels."""
+        for stage in self.test.pipeline.stages:
+            if isinstance(stage, Normalise) and stage.mean.numel() == task.in_channels:
+                shape = (-1, *[1] * task.dim)
+                return Normalisation(stage.mean.view(shape), stage.std.view(shape), stage.scale)
+        return self.normalisation
 
 
 class Dataset(ABC):

@@ -95,6 +95,7 @@ class CIFAR10(CIFAR):
 
     name = "CIFAR10"
     classes = 10
+    class_names = tuple("airplane automobile bird cat deer dog frog horse ship truck".split())
     binary_folder, python_folder = "cifar-10-batches-bin", "cifar-10-batches-py"
     files = (*((f"data_batch_{i}", 10_000) for i in range(1, 6)), ("test_batch", 10_000))
     label_bytes, label_key = 1, "labels"

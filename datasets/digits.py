@@ -24,6 +24,7 @@ class Digits(ImageDataset):
 
     name = "Digits"
     channels, size, classes = 1, (8, 8), 10
+    class_names = tuple("0123456789")
     train_total = 1437
     mean, std, scale = (0.3050,), (0.3758,), 16.0
 

@@ -72,8 +72,8 @@ class Imagenet(Images):
         held = self.held_out(request.params, len(labels))
         self.task_of(request, len(labels), held, len(np.unique(labels)))
         train, validation = divided(labels, held)
-        augmented = self.pipeline(request, request.augment)
-        plain = self.pipeline(request, None)
+        augmented = self.pipeline(request)
+        plain = self.pipeline(request.unaugmented)
         first = _first_stages(train_store)
         return Splits(
             _split(train_store, train, Pipeline(*first, *augmented.stages)),

@@ -6,13 +6,14 @@ from cfg.schema import DatasetParams
 
 import math
 from abc import abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from ckconv.errors import UsageError
 from datasets.base import (
@@ -25,6 +26,7 @@ from datasets.base import (
     sampled_length,
 )
 from datasets.batches.augmentations import Augmentation
+from datasets.batches.sample_transforms import SampleTransforms
 from datasets.batches.transforms import (
     Flatten,
     Normalise,
@@ -52,17 +54,40 @@ class RawImages:
     test_labels: NDArray
 
 
+def image_pipeline(
+    request: Request,
+    size: tuple[int, int],
+    normalise: Normalise,
+    augmentations: Mapping[str, Augmentation],
+) -> Pipeline:
+    """Blur and augmentation at the stored size; then another size; then normalisation; then
+    the augmentation of normalised images.
+    """
+    chosen = augmentations[request.augment] if request.augment else Augmentation(())
+    resampling = request.resampling.of_images(size)
+    return Pipeline(
+        *resampling.before_augmentation(),
+        *([SampleTransforms(request.transforms)] if request.transforms else []),
+        *chosen.stored,
+        *resampling.after_augmentation(),
+        normalise,
+        *chosen.normalised,
+    )
+
+
 class Images(Dataset):
     """Images of one size with 8-bit pixels, whatever they are read from."""
 
     channels: int
     size: tuple[int, int]
     classes: int
+    class_names: tuple[str, ...] = ()
     train_total: int  # training samples, those for validation among them
     mean: tuple[float, ...]  # per channel, of pixel / scale
     std: tuple[float, ...]
     scale: float = 255.0
     resamples = True
+    flags = frozenset({"transforms"})
 
     def held_out(self, params: DatasetParams, total: int | None = None) -> int:
         """The number of training samples, `total` or as published, kept for validation."""
@@ -79,22 +104,15 @@ class Images(Dataset):
                 f"{total} training samples of {self.name} at least {classes} must be held out "
                 "and as many trained on, or 0 held out"
             )
+        request.check_transforms(self.channels, self.size)
         size = request.resampling.size or self.size
-        return Task(self.name, self.channels, classes, size, total - held)
+        names = self.class_names
+        return Task(self.name, self.channels, classes, size, total - held, class_names=names)
 
-    def pipeline(self, request: Request, augment: str | None) -> Pipeline:
-        """Blur and augmentation at the stored size; then another size; then normalisation; then
-        the augmentation of normalised images.
-        """
-        augmentation = self.augmentations[augment] if augment else Augmentation(())
-        resampling = request.resampling.of_images(self.size)
-        return Pipeline(
-            *resampling.before_augmentation(),
-            *augmentation.stored,
-            *resampling.after_augmentation(),
-            Normalise(self.mean, self.std, self.scale),
-            *augmentation.normalised,
-        )
+    def pipeline(self, request: Request) -> Pipeline:
+        """From stored pixels to the network's inputs."""
+        normalise = Normalise(self.mean, self.std, self.scale)
+        return image_pipeline(request, self.size, normalise, self.augmentations)
 
 
 def divided(labels: NDArray, held: int) -> tuple[NDArray, NDArray | None]:
@@ -115,16 +133,17 @@ class ImageDataset(Images):
         raw = self.read(request.root)
         train, validation = divided(raw.train_labels, self.held_out(request.params))
 
-        def split(pixels: NDArray, labels: NDArray, augment: str | None = None) -> Split:
-            pipeline = self.pipeline(request, augment)
+        def split(pixels: NDArray, labels: NDArray, request: Request) -> Split:
+            pipeline = self.pipeline(request)
             return Split(torch.from_numpy(pixels), torch.from_numpy(labels), pipeline)
 
+        plain = request.unaugmented
         return Splits(
-            split(raw.train[train], raw.train_labels[train], request.augment),
+            split(raw.train[train], raw.train_labels[train], request),
             None
             if validation is None
-            else split(raw.train[validation], raw.train_labels[validation]),
-            split(raw.test, raw.test_labels),
+            else split(raw.train[validation], raw.train_labels[validation], plain),
+            split(raw.test, raw.test_labels, plain),
         )
 
 
@@ -140,7 +159,7 @@ class PixelSequence(Dataset):
         self.name = name
         self.images = images
         self.augmentations = {k: v for k, v in images.augmentations.items() if k == "resnet"}
-        self.flags = frozenset({"sr_train", "sr_test", variant} - {None})
+        self.flags = images.flags | frozenset({"sr_train", "sr_test", variant} - {None})
 
     def describe(self, request: Request) -> Task:
         task = self.images.describe(request)
@@ -154,12 +173,7 @@ class PixelSequence(Dataset):
         params = request.params
         splits = self.images.splits(request, state)
         fixed = self._fixed(params, state)
-        if params.noise_padded:
-            stages = [RowsThenNoise(fixed["noise"])]
-        elif params.permuted:
-            stages = [Flatten(), Permute(fixed["permutation"])]
-        else:
-            stages = [Flatten()]
+        stages = self.stages(params, fixed)
 
         def sequence(split: Split, n: int) -> Split:
             return replace(split, pipeline=every_nth(split.pipeline.then(*stages), n))
@@ -171,6 +185,14 @@ class PixelSequence(Dataset):
             sequence(splits.test, params.sr_test),
             fixed,
         )
+
+    def stages(self, params: DatasetParams, fixed: dict[str, Tensor]) -> list[nn.Module]:
+        """What makes sequences of normalised images, with the tensors of `Splits.state`."""
+        if params.noise_padded:
+            return [RowsThenNoise(fixed["noise"])]
+        if params.permuted:
+            return [Flatten(), Permute(fixed["permutation"])]
+        return [Flatten()]
 
     def _fixed(self, params: DatasetParams, state: dict[str, Tensor] | None) -> dict[str, Tensor]:
         """NumPy's RandomState keeps its streams over versions, so that the draws stay the same."""

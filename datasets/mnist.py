@@ -27,6 +27,7 @@ class MNIST(ImageDataset):
 
     name = "MNIST"
     channels, size, classes = 1, (28, 28), 10
+    class_names = tuple("0123456789")
     train_total, test_total = 60_000, 10_000
     mean, std = (0.1307,), (0.3081,)
     augmentations = {"standard": Augmentation((DigitDistortion(),), (RandomErasing(4 / 28),))}

@@ -10,6 +10,7 @@ from torch import Tensor
 from datasets.base import Split, Splits, every_nth, sampled_length
 from datasets.batches.transforms import ObservationMask, Pipeline
 from datasets.split import three_way
+from datasets.task import Normalisation
 
 DROP_SEED = 56789
 CHUNK = 256  # samples at a time in passes over large arrays
@@ -42,9 +43,12 @@ def series_splits(
         split.lengths = None if lengths is None else sampled_length(lengths[index], n)
         splits.append(split)
     mean, std = step_statistics(splits[0].inputs)
+    std = std + EPSILON
     for split in splits:
-        split.inputs.sub_(mean).div_(std + EPSILON)
-    return Splits(*splits)
+        split.inputs.sub_(mean).div_(std)
+    n = params.sr_train
+    normalisation = Normalisation(mean[None, ::n], std[None, ::n], 1 / scale)  # (1, L) each
+    return Splits(*splits, normalisation=normalisation if observed is None else None)
 
 
 def observed_steps(samples: int, length: int, drop_rate: int) -> Tensor | None:

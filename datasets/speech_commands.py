@@ -56,7 +56,7 @@ class SpeechCommands(Dataset):
         length = sampled_length(FRAMES if params.mfcc else STEPS, params.sr_train)
         channels = COEFFICIENTS if params.mfcc else 1 + bool(params.drop_rate)
         trained = three_way_sizes(self.clips)[0]
-        return Task(self.name, channels, len(WORDS), (length,), trained)
+        return Task(self.name, channels, len(WORDS), (length,), trained, class_names=WORDS)
 
     def splits(self, request: Request, state: dict[str, Tensor] | None) -> Splits:
         data, made_of = self._raw(request.root / "SpeechCommands")

@@ -14,12 +14,16 @@ def held_out_count(samples: int, fraction: float) -> int:
 
 
 def hold_out(targets: NDArray, count: int) -> tuple[NDArray, NDArray]:
-    """Indices of the samples that stay and of `count` held out, in every class's proportion."""
+    """Indices of the samples that stay and of `count` held out.
+
+    In every class's proportion, where the targets are classes (N,).
+    """
     from sklearn.model_selection import train_test_split
 
     indices = np.arange(len(targets))
+    classes = targets if targets.ndim == 1 else None
     stay, held = train_test_split(
-        indices, test_size=count, random_state=HELD_OUT_SEED, stratify=targets
+        indices, test_size=count, random_state=HELD_OUT_SEED, stratify=classes
     )
     return stay, held
 

@@ -20,6 +20,7 @@ class STL10(ImageDataset):
 
     name = "STL10"
     channels, size, classes = 3, (96, 96), 10
+    class_names = tuple("airplane bird car cat deer dog horse monkey ship truck".split())
     train_total, test_total = 5_000, 8_000
     mean, std = (0.4467, 0.4398, 0.4066), (0.2603, 0.2566, 0.2713)
     augmentations = {"resnet": Augmentation((FlipCrop(12),), (Cutout(32),))}

@@ -29,6 +29,7 @@ from program.help import help_text
 from program.interruption import EXIT_CODE, Interrupted, hang_up
 from program.mistakes import sentence, unknown_flag
 
+FREE_FORM = ("dataset_params.options",)  # groups whose flags the schema does not know
 CONFIG_FOLDER = Path(__file__).resolve().parent.parent / "cfg"
 
 
@@ -174,7 +175,7 @@ def _run_job(run: Callable[[Config, Job], float | None], cfg: DictConfig) -> flo
 def _leaves(cfg: DictConfig, prefix: str = "") -> list[str]:
     flags = []
     for key, value in cfg.items():
-        if isinstance(value, DictConfig):
+        if isinstance(value, DictConfig) and f"{prefix}{key}" not in FREE_FORM:
             flags += _leaves(value, f"{prefix}{key}.")
         else:
             flags.append(f"{prefix}{key}")

@@ -60,13 +60,15 @@ class Gather(nn.Module):
 
 
 class Normalise(nn.Module):
-    """Pixels of 0 to `scale`, (B, C, H, W), to (pixel / scale - mean) / std per channel."""
+    """Samples (B, C, *size) to (sample / scale - mean) / std per channel; `dim` axes of size."""
 
-    def __init__(self, mean: Sequence[float], std: Sequence[float], scale: float = 255.0):
+    def __init__(
+        self, mean: Sequence[float], std: Sequence[float], scale: float = 255.0, dim: int = 2
+    ):
         super().__init__()
         self.scale = scale
-        self.register_buffer("mean", torch.tensor(mean).view(-1, 1, 1))
-        self.register_buffer("std", torch.tensor(std).view(-1, 1, 1))
+        self.register_buffer("mean", torch.tensor(mean).view(-1, *[1] * dim))
+        self.register_buffer("std", torch.tensor(std).view(-1, *[1] * dim))
 
     def forward(self, x: Tensor, draw: Draw) -> Tensor:
         return (x.float() / self.scale).sub_(self.mean).div_(self.std)

@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from ckconv.errors import UsageError
 from datasets.files.cache import fingerprint
+from datasets.files.pictures import read_image
 from program.files import write
 
 EXTENSIONS = (".png", ".jpg", ".jpeg")
@@ -76,20 +77,14 @@ class FolderStore:
         return pixels
 
     def _decoded(self, path: Path) -> NDArray:
-        from PIL import Image
-
-        try:
-            with Image.open(path) as image:
-                pixels = np.asarray(image.convert("RGB"))  # (H, W, 3)
-        except (OSError, SyntaxError, ValueError) as error:
-            raise UsageError(f"{path}: is not a readable image ({error}); replace it") from error
-        if pixels.shape[:2] != (self.resolution, self.resolution):
-            height, width = pixels.shape[:2]
+        pixels = read_image(path)
+        if pixels.shape[1:] != (self.resolution, self.resolution):
+            height, width = pixels.shape[1:]
             raise UsageError(
                 f"{path}: has {height} x {width} pixels, where {self.resolution} x "
                 f"{self.resolution} belong; downsample the images first"
             )
-        return pixels.transpose(2, 0, 1)
+        return pixels
 
     def chunks(self, workers: int) -> Iterator[Chunk]:
         """All images in order, decoded by `workers` processes."""

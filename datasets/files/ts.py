@@ -47,3 +47,9 @@ def named_classes(path: Path) -> list[str]:
     header = read_file(path).decode("utf-8", errors="replace").partition("@data")[0]
     lines = [line.split() for line in header.splitlines()]
     return next((words[2:] for words in lines if [w.lower() for w in words[:2]] == MARK), [])
+
+
+def has_numbers_for_labels(path: Path) -> bool:
+    """Whether the header says that the last value of a case is a number to predict."""
+    header = read_file(path).decode("utf-8", errors="replace").lower().partition("@data")[0]
+    return "@targetlabel true" in header

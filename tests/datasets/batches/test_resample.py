@@ -108,7 +108,7 @@ def test_a_task_that_was_described_is_not_described_again(make_cfg, monkeypatch)
 
 
 def stage_names(cfg, augment=None):
-    stages = CIFAR10().pipeline(Request(cfg.dataset_params, cfg.cross_res), augment).stages
+    stages = CIFAR10().pipeline(Request(cfg.dataset_params, cfg.cross_res, augment)).stages
     return [type(stage).__name__ for stage in stages]
 
 
