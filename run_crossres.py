@@ -17,6 +17,7 @@ from training.crossres.report import figures_of, result, table
 from training.crossres.spectra import save_spectra
 from training.crossres.stages import CrossRes
 from training.network import prepared_network
+from training.pretrained import adopt
 from training.report.figures import save_kernels
 from training.report.wandb_log import WandbLog
 from training.resume import resumed
@@ -28,6 +29,7 @@ def main(cfg: Config, job: Job) -> None:
     """Train a network at one resolution, test it as is at another, fine-tune it there, test."""
     started = time.perf_counter()
     cfg, saved = resumed(cfg, job.folder, job.typed)
+    cfg = cfg if saved else adopt(cfg, job.typed)
     cfg = prepare(cfg)
     validate(cfg)
     check(cfg)

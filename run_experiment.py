@@ -14,6 +14,7 @@ from program.files import write_json
 from program.folder import KERNELS, RESULT, write_config
 from training.loop import fit
 from training.network import prepared_network
+from training.pretrained import adopt
 from training.report.epochs import EpochLog, results_text
 from training.report.figures import save_kernels
 from training.report.result import result, table
@@ -28,6 +29,7 @@ def main(cfg: Config, job: Job) -> float | None:
     """Train a network on a data set, keep the best epoch, and test it."""
     started = time.perf_counter()
     cfg, saved = resumed(cfg, job.folder, job.typed)
+    cfg = cfg if saved else adopt(cfg, job.typed)
     cfg = prepare(cfg)
     validate(cfg)
     task = describe(cfg)

@@ -22,6 +22,7 @@ from ckconv.nn import (
     SepFlexConv3d,
 )
 from ckconv.optimization import parameter_groups
+from ckconv.trained import Trained, load, save
 
 __version__ = "1.0.0"
 
@@ -43,15 +44,18 @@ __all__ = [
     "SepFlexConv1d",
     "SepFlexConv2d",
     "SepFlexConv3d",
+    "Trained",
     "UsageError",
     "__version__",
     "antialiasing",
     "convert",
     "errors",
     "freeze",
+    "load",
     "models",
     "nn",
     "parameter_groups",
     "penalties",
     "published",
+    "save",
 ]

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ckconv.checkpoint import is_ours
 from ckconv.errors import UsageError
 from ckconv.nn.ck import SIREN
 from ckconv.nn.conv import CKConv
@@ -75,8 +76,14 @@ def load_state_dict(module: nn.Module, state: Mapping[str, Tensor], strict: bool
             length and a fixed omega_0, which older checkpoints lack, may always be missing.
 
     Raises:
-        UsageError: where the two do not fit, naming the first parameters that differ.
+        UsageError: where the two do not fit, naming the first parameters that differ, and for a
+            checkpoint of this library, which `ckconv.load` reads.
     """
+    if is_ours(state):
+        raise UsageError(
+            "the checkpoint is of this library, not a published one: ckconv.load(path) makes the "
+            "network it is of, and state['model'] holds its weights"
+        )
     state = unwrap(state)
     translated = translate(module, state)
     own = module.state_dict()

@@ -14,6 +14,7 @@ from torch import nn
 from ckconv.errors import UsageError
 from datasets.task import Loader, Loaders, Task
 from program.interruption import Interruption
+from training import checkpoints
 from training.epoch import epoch_steps, judge, named, train_epoch
 from training.finite import check_row
 from training.report.epochs import EpochLog
@@ -49,6 +50,7 @@ def fit(
         log.resume(training.progress)
     progress = training.progress
     extra = {"data": loaders.state, "config": plain(cfg), "log": log.state()}
+    extra |= checkpoints.description(task, loaders)
     if save_start and saved is None:
         training.save(folder, extra)
     with Interruption(lambda: training.save(folder, extra), folder) as interruption:

@@ -2,17 +2,47 @@
 
 from __future__ import annotations
 
+from cfg.flags import flatten, plain
 from cfg.schema import Config
 
 from pathlib import Path
 from typing import Any
 
+from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
 from ckconv import published
 from ckconv.errors import UsageError
 from training import checkpoints
 from training.report import wandb_log
+
+NETWORK = ("net.", "kernel.", "conv.", "mask.")
+DATA = ("dataset", "cross_res.resize", "cross_res.interpolation", "cross_res.blur")
+
+
+def adopt(cfg: DictConfig, typed: tuple[str, ...] = ()) -> DictConfig:
+    """The config with what the checkpoint of ours that it starts from is a network of.
+
+    The flags of the network, its data and their size, where they are at their defaults and not
+    among the `typed` ones, are taken from the checkpoint; of another data set only the network's.
+    """
+    path = Path(cfg.pretrained_params.filepath).expanduser()
+    if not cfg.pretrained or not path.is_file():
+        return cfg
+    content = checkpoints.read(path)
+    if not checkpoints.is_ours(content):
+        return cfg
+    standard = flatten(plain(OmegaConf.structured(OmegaConf.get_type(cfg))))
+    given, saved = flatten(plain(cfg)), flatten(content["config"])
+    chosen = {flag for flag in given if flag in typed or given[flag] != standard.get(flag)}
+    adopted = NETWORK
+    if "dataset" not in chosen or cfg.dataset == saved["dataset"]:
+        adopted += DATA
+    cfg = cfg.copy()
+    for flag in given.keys() & saved.keys() - chosen:
+        if flag.startswith(adopted) and given[flag] != saved[flag]:
+            OmegaConf.update(cfg, flag, saved[flag])
+    return cfg
 
 
 def load_given(model: nn.Module, cfg: Config, folder: Path) -> dict[str, Tensor]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from cfg.flags import plain
 from cfg.schema import Config
 
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from program.environment import environment
 from training.report.epochs import result_text
 from training.report.layers import count_parameters, fixed_sizes, generated_layers, size_text
 from training.report.progress import Progress
+
+CLASSES_WIDTH = 60  # characters of the classes' names in the table
 
 
 def result(
@@ -33,6 +36,7 @@ def result(
         "status": "finished",
         "dataset": task.name,
         "metric": task.metric,
+        "class_names": list(task.class_names),
         "test": test,
         "test_before_train": before,
         "selected_on": selected_on(cfg, progress),
@@ -57,6 +61,9 @@ def selected_on(cfg: Config, progress: Progress | None) -> str | None:
 def table(values: dict[str, Any], model: nn.Module, folder: Path) -> str:
     """The table that a run ends with."""
     rows = [("dataset", values["dataset"])]
+    if values["class_names"]:
+        names = ", ".join(values["class_names"])
+        rows.append(("classes", textwrap.shorten(names, CLASSES_WIDTH, placeholder=" ...")))
     params = values["config"]["dataset_params"]
     if params["sr_train"] != params["sr_test"]:
         text = describe_rates(params["sr_train"], params["sr_test"])

@@ -1,0 +1,50 @@
+"""Reading checkpoint files, this library's and others', with suspicion."""
+
+from __future__ import annotations
+
+import pickle
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ckconv.errors import UsageError
+
+FORMAT = "flexconv checkpoint 1"  # what the checkpoints of the training programs say of themselves
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Read a checkpoint, ours or another's, without running any code that it carries.
+
+    Raises `UsageError` for a file that is missing, truncated, no checkpoint, or that holds more
+    than tensors and plain values.
+    """
+    if path.is_dir() or not path.exists():
+        what = "is a folder" if path.is_dir() else "does not exist"
+        raise UsageError(f"{path}: {what}; give the path of a checkpoint file")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what is odd about the file is said below
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        if "global" in str(error).lower() or "reduce" in str(error).lower():
+            raise UsageError(
+                f"{path}: holds objects other than tensors and plain values, which could run code "
+                "when loaded; only plain checkpoints are read"
+            ) from error
+        raise UsageError(f"{path}: is not a checkpoint") from error
+    except OSError:
+        raise
+    except Exception as error:  # torch reports damaged archives by many kinds of exception
+        raise UsageError(
+            f"{path}: is truncated or not a checkpoint; give a file that was written completely"
+        ) from error
+    if not isinstance(content, dict):
+        raise UsageError(f"{path}: holds a {type(content).__name__}, not a checkpoint")
+    return content
+
+
+def is_ours(content: dict[str, Any]) -> bool:
+    """Whether `read` gave a checkpoint that `save` wrote."""
+    return content.get("format") == FORMAT

@@ -1,0 +1,251 @@
+"""Trained networks: loaded ready to use, and saved for others to load."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from ckconv import by_path, checkpoint
+from ckconv.errors import UsageError
+from ckconv.models.blocks import set_resolution
+from ckconv.models.build import ALIASES, NAMES, Parts, build
+
+BEST, LAST = "best.pt", "last.pt"  # in a run's folder
+WEIGHTS, DESCRIPTION = "model.safetensors", "config.json"  # in a folder that `save` wrote
+Settings = TypeVar("Settings")
+Make = Callable[[Mapping[str, Any], Mapping[str, Any]], nn.Module]  # config, task -> network
+
+
+class Trained(nn.Module):
+    """A trained network with what it takes to use it, in evaluation mode.
+
+    Called on samples as they are stored (pixels of 0 to 255, for most images), (B, channels,
+    *size), it normalises them and gives what the network gives: for classes their logits,
+    (B, classes) or (B, classes, L).
+
+    network: the network alone, on normalised samples.
+    config: every flag of the run that trained it, nested.
+    task: what it was trained for: name, in_channels, out_channels, size, loss, per_step, timed.
+    class_names: by output; empty where they are not known, or numbers are predicted.
+    mean, std, scale: inputs become (x / scale - mean) / std.
+    data: the fixed tensors of its data set, as a permutation of pixels.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        config: Mapping[str, Any],
+        task: Mapping[str, Any],
+        normalisation: Mapping[str, Any] | None = None,
+        data: Mapping[str, Tensor] | None = None,
+    ) -> None:
+        super().__init__()
+        self.network, self.config, self.task = network, config, task
+        self.class_names = tuple(task["class_names"])
+        self.data = dict(data or {})
+        values = normalisation or {"mean": 0.0, "std": 1.0, "scale": 1.0}
+        self.scale = float(values["scale"])
+        for name in ("mean", "std"):
+            self.register_buffer(name, torch.as_tensor(values[name], dtype=torch.float32))
+        self.eval()
+
+    def normalise(self, x: Tensor) -> Tensor:
+        """Stored samples as the network wants them, float32."""
+        return (x.float() / self.scale - self.mean) / self.std
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.network(self.normalise(x))
+
+    @torch.no_grad()
+    def predict(self, x: Tensor) -> Tensor:
+        """The classes' probabilities, (B, classes) or (B, classes, L), or the predicted numbers."""
+        output = self(x)
+        return output.softmax(1) if self.task["loss"] == "cross_entropy" else output
+
+
+def load(
+    path: str | os.PathLike[str],
+    device: torch.device | str = "cpu",
+    make: Make | None = None,
+) -> Trained:
+    """A trained network, ready to use.
+
+    Args:
+        path: a run's folder (its best epoch, or its last one), a checkpoint file of such a run, a
+            folder that `save` wrote, or `owner/name` on the Hugging Face hub, where
+            huggingface_hub is installed.
+        device: where the network shall be.
+        make: what makes the network of a config and a task, for others than FlexNet, FlexTCN and
+            classes by their path.
+
+    Raises:
+        UsageError: for a path that is none of these, and for networks that this library does not
+            have.
+    """
+    found = Path(path).expanduser()
+    if not found.exists():
+        found = _from_hub(str(path))
+    if found.is_dir() and (found / DESCRIPTION).exists() and (found / WEIGHTS).exists():
+        return _load_saved(found, make).to(device)
+    if found.is_dir():
+        names = [name for name in (BEST, LAST) if (found / name).exists()]
+        if not names:
+            raise UsageError(f"{found}: holds neither {BEST}, {LAST} nor {WEIGHTS}")
+        found = found / names[0]
+    content = checkpoint.read(found)
+    if not checkpoint.is_ours(content):
+        raise UsageError(
+            f"{found}: is a checkpoint of another program; make the network yourself, and load a "
+            "published one with ckconv.published.load_state_dict"
+        )
+    if "task" not in content:
+        raise UsageError(
+            f"{found}: was written before checkpoints said what they are for; go on with its run "
+            "for an epoch, with train.resume, to have it written anew"
+        )
+    network = _network(content, tested_weights(content), str(found), make or make_network)
+    described = (content["config"], content["task"], content["normalisation"], content["data"])
+    return Trained(network, *described).to(device)
+
+
+def tested_weights(content: Mapping[str, Any]) -> dict[str, Tensor]:
+    """The weights of a checkpoint that are tested: their moving average, where there is one."""
+    averaged = content.get("averaged")
+    if not averaged:
+        return content["model"]
+    prefix = "module."
+    return {k.removeprefix(prefix): v for k, v in averaged.items() if k.startswith(prefix)}
+
+
+def save(trained: Trained, folder: str | os.PathLike[str]) -> None:
+    """Write a trained network into a folder: the weights as safetensors, the rest as JSON.
+
+    The layout of the Hugging Face hub: a folder that can be uploaded, and loaded by `load`. Raises
+    `UsageError` where safetensors is not installed.
+    """
+    tensors = {f"network.{name}": value for name, value in trained.network.state_dict().items()}
+    tensors |= {f"data.{name}": value for name, value in trained.data.items()}
+    tensors |= {"mean": trained.mean, "std": trained.std}
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    described = {"config": trained.config, "task": trained.task, "scale": trained.scale}
+    plain = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
+    _replace(folder / WEIGHTS, _safetensors("torch").save(plain))
+    text = json.dumps({"format": checkpoint.FORMAT, **described}, indent=2)
+    _replace(folder / DESCRIPTION, (text + "\n").encode())
+
+
+def _load_saved(folder: Path, make: Make | None) -> Trained:
+    try:
+        described = json.loads((folder / DESCRIPTION).read_text())
+        tensors = _safetensors("torch").load_file(folder / WEIGHTS)
+        if not checkpoint.is_ours(described):
+            raise ValueError(f"it has no format {checkpoint.FORMAT!r}")
+    except (OSError, ValueError) as error:
+        if isinstance(error, UsageError):
+            raise
+        raise UsageError(f"{folder}: is no network of this library, or damaged: {error}") from error
+    normalisation = {"mean": tensors["mean"], "std": tensors["std"], "scale": described["scale"]}
+    network = _network(described, _under("network.", tensors), str(folder), make or make_network)
+    data = _under("data.", tensors)
+    return Trained(network, described["config"], described["task"], normalisation, data)
+
+
+def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+
+
+def make_network(config: Mapping[str, Any], task: Mapping[str, Any]) -> nn.Module:
+    """The untrained network of a config: FlexNet, FlexTCN, or a class by its path."""
+    name = config["net"]["type"]
+    if ALIASES.get(name, name) not in NAMES and not by_path.is_path(name):
+        raise UsageError(
+            f"net.type={name}: is a baseline that the library does not have; predict.py uses it"
+        )
+    return build(
+        task["in_channels"],
+        task["out_channels"],
+        len(task["size"]),
+        from_plain(Parts, config),
+        per_step=task["per_step"],
+        timed=task["timed"],
+    )
+
+
+def _network(
+    content: Mapping[str, Any], weights: Mapping[str, Tensor], where: str, make: Make
+) -> nn.Module:
+    """The network that a description is of, with its weights."""
+    config, task = content["config"], content["task"]
+    try:
+        network = make(config, task)
+    except UsageError as error:
+        raise UsageError(f"{where}: {error}") from error
+    flags = config["cross_res"]
+    source, target = flags["source_res"], flags["target_res"]
+    if source and flags["resize"] == f"{target},{target}":  # fine-tuned at another resolution
+        with torch.no_grad():
+            network.eval()(torch.zeros(1, task["in_channels"], source, source))
+        set_resolution(network, target / source)
+    try:
+        network.load_state_dict(weights)
+    except RuntimeError as error:
+        raise UsageError(f"{where}: its weights do not fit its config: {error}") from error
+    return network
+
+
+def from_plain(kind: type[Settings], values: Mapping[str, Any]) -> Settings:
+    """A dataclass, and those within it, of nested plain values; what it has no field for is left
+    out."""
+    given = {}
+    for field in dataclasses.fields(kind):
+        if field.name in values:
+            value, nested = values[field.name], field.default_factory
+            is_nested = dataclasses.is_dataclass(nested)
+            given[field.name] = from_plain(nested, value) if is_nested else value
+    return kind(**given)
+
+
+def _from_hub(name: str) -> Path:
+    is_name = name.count("/") == 1 and not name.startswith((".", "/", "~"))
+    if not is_name or name.endswith((".pt", ".safetensors")):
+        raise UsageError(f"{name}: does not exist; give a run's folder or a checkpoint file")
+    try:
+        import huggingface_hub
+    except ImportError as error:
+        raise UsageError(
+            f"{name}: there is no such file; to look for it on the Hugging Face hub, pip install "
+            "huggingface_hub safetensors"
+        ) from error
+    try:
+        return Path(huggingface_hub.snapshot_download(name, allow_patterns=[WEIGHTS, DESCRIPTION]))
+    except Exception as error:  # its mistakes are of many kinds, the network's among them
+        reason = " ".join(str(error).split())[:200]
+        raise UsageError(f"{name}: could not be had from the Hugging Face hub: {reason}") from error
+
+
+def _safetensors(part: str) -> Any:
+    try:
+        import safetensors.torch
+    except ImportError as error:
+        raise UsageError(
+            f"{WEIGHTS}: needs safetensors, which is not installed; pip install safetensors adds it"
+        ) from error
+    return getattr(safetensors, part)
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """Write a file under another name first: it is there whole or not at all."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        temporary.write_bytes(content)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)

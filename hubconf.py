@@ -1,0 +1,15 @@
+"""What `torch.hub.load` offers: the layer, the networks, and trained ones.
+
+layer = torch.hub.load("owner/repository", "flexconv", 3, 24)
+model = torch.hub.load("owner/repository", "trained", "path/of/a/run")
+"""
+
+from ckconv import load as trained
+from ckconv.models import FlexNet as flexnet
+from ckconv.models import FlexTCN as flextcn
+from ckconv.nn import CKConv as ckconv
+from ckconv.nn import FlexConv as flexconv
+
+__all__ = ["ckconv", "flexconv", "flexnet", "flextcn", "trained"]
+
+dependencies = ["numpy", "scipy", "torch"]
