@@ -18,7 +18,7 @@ from ckconv.functional.fft import fft_conv
 from ckconv.functional.frames import remembered
 from ckconv.functional.geometry import Geometry, make_geometry
 from ckconv.functional.kernel import FactoredKernel, functions, last_output
-from ckconv.functional.plan import CostModel, is_depthwise, plan
+from ckconv.functional.plan import CostModel, best_frames, is_depthwise
 from ckconv.functional.spectral import spectral_conv
 from ckconv.functional.ways import current, full_precision, using
 
@@ -160,7 +160,7 @@ def _choice(
     cost = CostModel(device)
     spans = geometry.spans(kernel_shape[2:])
     shape = *kernel_shape[:2], *spans
-    frames = plan(x_shape, shape, geometry.pad, functions, device, geometry.circular, frame)
+    frames = best_frames(x_shape, shape, geometry.pad, functions, device, geometry.circular, frame)
     spectral = cost.spectral(x_shape, kernel_shape, frames, functions)
     steps = geometry.stride, geometry.dilation
     direct = cost.direct(x_shape, kernel_shape, geometry.pad, functions, *steps)

@@ -45,7 +45,9 @@ class _Depthwise:
 
     def as_graph(self, x: Tensor, kernel: Tensor) -> Tensor:
         """All channels at once, by operations that a compiler knows."""
-        x_hat = self._spectrum(x)  # (B, J, C, 1, *freq)
+        x_hat = self._transform(self.frames.split(x).contiguous()).unsqueeze(
+            3
+        )  # (B, J, C, 1, *freq)
         k_hat = self._transform(kernel.unflatten(0, (x.shape[1], -1)))  # (C, M, *freq)
         return self.frames.join(self._inverse((x_hat * k_hat.conj()).flatten(2, 3)))
 

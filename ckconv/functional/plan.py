@@ -25,11 +25,11 @@ def plan_frames(
     `using(frames=...)` asks for frames that are shorter than the kernel.
     """
     shapes = tuple(x_shape), tuple(kernel_shape), tuple(pad)
-    return plan(*shapes, functions, device, tuple(circular), current().frames)
+    return best_frames(*shapes, functions, device, tuple(circular), current().frames)
 
 
 @remembered
-def plan(
+def best_frames(
     x_shape: tuple,
     kernel_shape: tuple,
     pad: tuple,
@@ -91,7 +91,7 @@ class CostModel:
         if is_depthwise(x_shape, kernel_shape):
             return {
                 "line": (rows * (channels + out) + out) * lines,
-                "product": freq * 2 * rows * (channels + out),
+                f"product{len(frames.lengths)}d": freq * 2 * rows * (channels + out),
                 "write": math.prod(kernel_shape) * functions,
                 "spectral_start": 1,
             }
@@ -128,8 +128,9 @@ class CostModel:
         if is_depthwise(x_shape, kernel_shape):
             kind = f"depthwise{dim}d"
         elif dim == 2:
-            kind += "_long" if max(kernel_shape[2:]) > _LONGEST_FAST_KERNEL else ""
             channels = [max(c, _FEWEST_CHANNELS) for c in channels]
+        if dim == 2 and max(kernel_shape[2:]) > _LONGEST_FAST_KERNEL:
+            kind += "_long"
         return {
             kind: batch * math.prod(channels) * meetings,
             "slide": batch * pixels * (x_shape[1] + kernel_shape[0]),
@@ -158,8 +159,9 @@ _LONGEST_FAST_KERNEL = 14  # beyond it, PyTorch's 2-D convolutions on a CPU take
 _FEWEST_CHANNELS = 6  # fewer take as long: they do not fill a vector register
 
 # Seconds per operation. The CPU's are a fit to a two-core x86 machine with AVX-512, for images that
-# are channels-last. The GPU's are estimates from an H100-class chip's arithmetic, bandwidth and
-# launch times, not measurements.
+# are channels-last; those of depthwise and of 3-D convolutions were measured on another one, and
+# scaled by what the two have in common. The GPU's are estimates from an H100-class chip's
+# arithmetic, bandwidth and launch times, not measurements.
 _RATES = {
     "cpu": {
         "line": 2.12e-08,
@@ -171,11 +173,14 @@ _RATES = {
         "direct1d": 8.91e-11,
         "direct2d": 3.55e-11,
         "direct2d_long": 1.26e-10,
-        "direct3d": 1.00e-10,
+        "direct3d": 1.05e-10,
         "depthwise1d": 3.00e-10,
-        "depthwise2d": 3.00e-10,
-        "depthwise3d": 3.00e-10,
-        "product": 3.00e-09,
+        "depthwise2d": 1.00e-10,
+        "depthwise2d_long": 7.50e-10,
+        "depthwise3d": 1.00e-09,
+        "product1d": 3.00e-09,
+        "product2d": 6.00e-09,
+        "product3d": 3.00e-09,
         "slide": 1.60e-09,
         "direct_start": 4.69e-04,
     },
@@ -192,8 +197,11 @@ _RATES = {
         "direct3d": 2.4e-12,
         "depthwise1d": 1e-11,
         "depthwise2d": 1e-11,
+        "depthwise2d_long": 1e-11,
         "depthwise3d": 1e-11,
-        "product": 1e-11,
+        "product1d": 1e-11,
+        "product2d": 1e-11,
+        "product3d": 1e-11,
         "slide": 1e-11,
         "direct_start": 8e-05,
     },

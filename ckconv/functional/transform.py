@@ -43,8 +43,9 @@ class _RealFFT(torch.autograd.Function):
 
 def real_fft(x: Tensor, ndim: int) -> Tensor:
     """`torch.fft.rfftn` over the last `ndim` axes."""
-    if torch.compiler.is_compiling():  # the compiler knows no functions with a derivative forward
-        return torch.fft.rfftn(x, dim=tuple(range(-ndim, 0)))
+    if torch.compiler.is_compiling():
+        # It knows no functions with a forward derivative, and takes a spectrum to be contiguous.
+        return torch.fft.rfftn(x.contiguous(), dim=tuple(range(-ndim, 0)))
     return _RealFFT.apply(x, ndim)
 
 

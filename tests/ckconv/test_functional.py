@@ -8,12 +8,14 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 import torch.nn.functional as nnf
+from scipy.fft import next_fast_len
 
 import ckconv.functional as F
 from ckconv.errors import UsageError
-from ckconv.functional.frames import Frames
+from ckconv.functional.frames import Frames, fast_length
+from ckconv.functional.geometry import make_geometry
 from ckconv.functional.mixing import mix
-from ckconv.functional.plan import plan_frames
+from ckconv.functional.plan import CostModel, plan_frames
 from ckconv.functional.transform import real_fft
 from ckconv.functional.ways import Ways
 
@@ -193,3 +195,57 @@ def test_what_does_not_fit_is_said():
         F.conv(x, torch.randn(4, 3, 3), backend="magic")
     with pytest.raises(ValueError, match="larger than the input"):
         F.conv(x, torch.randn(4, 3, 9), padding="valid")
+
+
+def test_transforms_are_of_the_lengths_that_scipy_calls_fast():
+    for n in (*range(1, 2000), 16_000, 31_999, 99_991):
+        assert fast_length(n) == next_fast_len(n, real=True)
+
+
+def test_circular_padding_takes_no_longer_transforms_than_the_input():
+    """The same shape with zeros takes 1.5 times as many samples per axis."""
+    shapes = (4, 24, 32, 32), (24, 24, 33, 33), ((16, 16), (16, 16))
+    assert plan_frames(*shapes, 33, "cpu", circular=(0, 1)).lengths == (32, 32)
+    assert plan_frames(*shapes, 33, "cpu").lengths == (48, 48)
+    cost = CostModel("cpu")
+    wrapped, padded = (
+        cost.spectral(*shapes[:2], plan_frames(*shapes, 33, "cpu", circular), 33)
+        for circular in ((0, 1), ())
+    )
+    assert wrapped < 0.7 * padded
+
+
+@pytest.mark.parametrize(
+    ("x", "kernel", "backend"),
+    [
+        ((32, 64, 256), (64, 1, 3), "direct"),
+        ((32, 64, 256), (64, 1, 129), "fft"),
+        ((4, 64, 48, 48), (64, 1, 7, 7), "direct"),
+        ((4, 64, 48, 48), (64, 1, 33, 33), "fft"),
+        ((2, 16, 12, 12, 12), (16, 16, 3, 3, 3), "direct"),
+        ((2, 16, 12, 12, 12), (16, 1, 9, 9, 9), "fft"),
+    ],
+)
+def test_the_choice_for_depthwise_kernels_and_volumes_is_the_measured_one(x, kernel, backend):
+    dim = len(x) - 2
+    geometry = make_geometry(x[2:], kernel[2:], 1, 1, "same", "zeros", 0 if dim == 1 else None)
+    given = F.FactoredKernel(torch.empty(*kernel[:2], 33), torch.empty(33, *kernel[2:]))
+    assert F.choose_backend(torch.empty(x), given, geometry) == backend
+
+
+@pytest.mark.parametrize("groups", [1, 4])
+def test_a_compiler_finds_no_graph_break(groups):
+    torch.manual_seed(0)
+    leaves = [torch.randn(4, 4 // groups, 5), torch.randn(5, 9), torch.randn(2, 4, 300)]
+    leaves = [leaf.double().requires_grad_() for leaf in leaves]
+
+    def convolve(weight, basis, x):
+        kernel = F.FactoredKernel(weight, basis)
+        return F.conv(x, kernel, None, True, "fft", groups=groups).square().sum()
+
+    compiled = torch.compile(convolve, fullgraph=True, backend="aot_eager")
+    for ours, theirs in zip(
+        torch.autograd.grad(compiled(*leaves), leaves),
+        torch.autograd.grad(convolve(*leaves), leaves),
+    ):
+        torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-10)
