@@ -35,8 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.write:
             everything = tables.write_results(rows)
             lines = tables.make_lines(everything, tables.read_paper())
-            text = tables.fill_in(tables.README.read_text(), lines)
-            write(tables.README, text)
+            for path in (tables.README, tables.OVERVIEW):
+                write(path, tables.fill_in(path.read_text(), lines))
     except (UsageError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

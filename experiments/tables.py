@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import functools
 import io
 import re
 import textwrap
@@ -18,8 +19,11 @@ from program.files import write_csv
 
 FOLDER = Path(__file__).resolve().parent
 PAPER = FOLDER / "paper.yaml"
+COSTS = FOLDER / "costs.csv"  # hours of one CPU core, from measured steps
 RESULTS = FOLDER / "results.csv"  # every figure that was written to the readme
 README = FOLDER / "readme.md"
+OVERVIEW = FOLDER.parent / "README.md"  # shows what was measured here
+MEASURED = "measured"  # the mark of that table
 FIGURES = {
     "accuracy": "",
     "mse": "mean squared error",
@@ -29,7 +33,10 @@ FIGURES = {
     "difference": "change at the target, as is",
     "fine_tuned": "after fine-tuning",
 }
-HEADER = ("result", "command", "paper", "here", "difference", "seeds", "code")
+HEADER = (
+    *("result", "command", "paper", "here", "difference", "seeds", "code"),
+    *("their weights, here", "cost"),
+)
 MARKED = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
 
 
@@ -44,11 +51,25 @@ class Line:
     figure: str
     paper: tuple[float, ...]  # mean, standard deviation; or the mean alone; or nothing
     here: Row | None
+    weights: float | None = None  # what published weights give here
+    cost: str = ""  # of a run
 
 
 def read_paper(path: Path = PAPER) -> dict[str, dict[str, dict]]:
     """Titles and figures of all presets, by section and name."""
     return yaml.safe_load(path.read_text())
+
+
+@functools.cache
+def costs(path: Path = COSTS) -> dict[str, str]:
+    """What a run of each preset costs, as `experiments.cost` measured it."""
+    with open(path, newline="") as file:
+        return {row["preset"]: hours_text(float(row["hours"])) for row in csv.DictReader(file)}
+
+
+def hours_text(hours: float) -> str:
+    """Hours of one CPU core in a few digits."""
+    return f"{hours * 60:.0f} min" if hours < 1 else f"{hours:,.{1 if hours < 10 else 0}f} h"
 
 
 def make_lines(rows: Iterable[Row], paper: dict[str, dict[str, dict]]) -> list[Line]:
@@ -74,10 +95,15 @@ def _lines_of(section: str, preset: str, entry: dict, rows: list[Row]) -> list[L
         names = []
     pairs = [("", name, own.get(name)) for name in names]
     pairs += [(row.changes, row.figure, row) for row in rows if row.changes]
-    return [
-        Line(section, entry["title"], preset, changes, name, published.get(name, ()), row)
-        for changes, name, row in pairs
-    ]
+    lines = []
+    for changes, name, row in pairs:
+        paper = published.get(name, ())
+        weights = entry.get("weights") if not changes else None
+        cost = costs().get(preset, "")
+        lines.append(
+            Line(section, entry["title"], preset, changes, name, paper, row, weights, cost)
+        )
+    return lines
 
 
 def cells(line: Line) -> tuple[str, ...]:
@@ -87,11 +113,13 @@ def cells(line: Line) -> tuple[str, ...]:
     command = f"{command} {line.changes}".strip()
     row, digits = line.here, 4 if line.figure in ("mse", "auc") else 2
     published = _plus_minus(line.paper, None)
+    weights = "" if line.weights is None else _number(line.weights, digits)
     if row is None:
-        return title, command, published, "", "", "", ""
+        return title, command, published, "", "", "", "", weights, line.cost
     here = _plus_minus((row.mean,) if row.sd is None else (row.mean, row.sd), digits)
     difference = _number(row.mean - line.paper[0], digits, sign=True) if line.paper else ""
-    return title, command, published, here, difference, row.seeds, row.commit[:7]
+    ours = (here, difference, row.seeds, row.commit[:7])
+    return title, command, published, *ours, weights, line.cost
 
 
 def markdown(lines: list[Line]) -> str:
@@ -159,19 +187,26 @@ def fill_in(text: str, lines: list[Line]) -> str:
 
     Raises `UsageError` for a mark of an unknown section.
     """
-    sections = {line.section for line in lines} | {"others"}
+    sections = {line.section for line in lines} | {"others", MEASURED}
 
     def table(match: re.Match) -> str:
         if match[2] not in sections:
             raise UsageError(f"<!-- table: {match[2]} -->: there is no such section in paper.yaml")
+        if match[2] == MEASURED:
+            return match[1] + markdown([x for x in lines if is_measured(x)]) + match[3]
         return match[1] + known([x for x in lines if x.section == match[2]]) + match[3]
 
     return MARKED.sub(table, text)
 
 
+def is_measured(line: Line) -> bool:
+    """Whether the line has a figure of ours to lay beside one of the papers."""
+    return line.section != "checks" and (line.here is not None or line.weights is not None)
+
+
 def known(lines: list[Line]) -> str:
     """The table of the lines that have a figure, the paper's or ours; the others' names below."""
-    shown = [line for line in lines if line.paper or line.here]
+    shown = [line for line in lines if line.paper or line.here or line.weights is not None]
     presets = {line.preset for line in shown}
     others = [f"`{line.preset}`" for line in lines if line.preset not in presets]
     if not others:

@@ -68,7 +68,7 @@ def test_mean_and_sample_deviation_over_the_seeds(tmp_path):
     assert row.sd == pytest.approx(100 * statistics.stdev(accuracies)) == pytest.approx(0.4)
     assert (rows[1].seeds, rows[1].sd) == ("7", None)
     texts = tables.cells(lines_of(rows)[0])
-    assert texts[2:] == ("92.2 ± 0.1", "92.50 ± 0.40", "+0.30", "0 1 2", "aaaaaaa")
+    assert texts[2:7] == ("92.2 ± 0.1", "92.50 ± 0.40", "+0.30", "0 1 2", "aaaaaaa")
 
 
 def test_where_the_data_lie_makes_no_difference_and_the_learning_rate_does(tmp_path):
@@ -159,7 +159,7 @@ def test_runs_across_resolutions_have_three_figures(tmp_path):
     assert [row.figure for row in rows] == ["source", "difference", "fine_tuned"]
     texts = [tables.cells(line)[2:5] for line in lines_of(rows)]
     assert texts[0] == ("86.5 ± 0.1", "86.50 ± 0.71", "+0.00")
-    assert texts[1] == ("\u22123.8 ± 2.0", "\u22124.00 ± 0.00", "\u22120.20")
+    assert texts[1] == ("\u22123.8 ± 1.9", "\u22124.00 ± 0.00", "\u22120.20")
 
 
 def test_every_preset_has_a_place_in_the_table():
@@ -171,8 +171,27 @@ def test_a_line_for_every_figure_of_every_preset():
     lines = tables.make_lines([], tables.read_paper())
     assert {line.preset for line in lines} == set(preset_names())
     cells = {line.preset: tables.cells(line) for line in lines if line.figure != "top5"}
-    assert cells["mnist_flexnet7"][2:4] == ("99.7 ± 0.0", "")
+    assert cells["mnist_flexnet7"][2:4] == ("99.72 ± 0.02", "")
     assert cells["smnist_flextcn6"][2] == "99.62" and cells["pmnist_flextcn6"][2] == ""
+
+
+def test_published_weights_and_the_cost_stand_beside_the_figures(monkeypatch):
+    monkeypatch.setattr(tables, "costs", lambda: {"smnist_ckcnn30": "3.2 h"})
+    lines = tables.make_lines([], tables.read_paper())
+    cells = {line.preset: tables.cells(line)[7:] for line in lines}
+    assert cells["smnist_ckcnn30"] == ("99.32", "3.2 h") and cells["smnist_flextcn6"] == ("", "")
+    measured = tables.fill_in("<!-- table: measured -->\n<!-- end of table -->", lines)
+    assert "smnist_ckcnn30" in measured and "smnist_flextcn6" not in measured
+    assert [tables.hours_text(x) for x in (0.05, 3.21, 1234.5)] == ["3 min", "3.2 h", "1,234 h"]
+
+
+def test_costs_are_measured_in_both_stages():
+    from experiments import cost
+
+    cfg = compose(["+experiment=crossres_cifar10_njet"])
+    source, target = cost.stages_of(cfg)
+    assert (source.size, source.epochs, target.size, target.ratio) == ((16, 16), 100, (32, 32), 2)
+    assert 0 < cost.hours("digits_small") < 0.2
 
 
 def test_the_command_writes_all_three_tables(tmp_path, capsys):
@@ -202,6 +221,7 @@ def test_the_readme_is_made_from_the_figures_that_were_kept(tmp_path, monkeypatc
     readme = tmp_path / "readme.md"
     readme.write_text("before\n<!-- table: images -->\nold\n<!-- end of table -->\nafter\n")
     monkeypatch.setattr(tables, "README", readme)
+    monkeypatch.setattr(tables, "OVERVIEW", readme)
     monkeypatch.setattr(tables.write_results, "__defaults__", (tmp_path / "results.csv",))
     monkeypatch.setattr(tables.read_results, "__defaults__", (tmp_path / "results.csv",))
     leave_run(tmp_path / "a", 0.9, PRESET)
@@ -213,7 +233,7 @@ def test_the_readme_is_made_from_the_figures_that_were_kept(tmp_path, monkeypatc
     text = readme.read_text()
     assert text.startswith("before\n<!-- table: images -->\n| result |")
     assert text.endswith("<!-- end of table -->\nafter\n") and "old" not in text
-    assert "| 80.00 | \u221212.20 | 3 |" in text and "| 60.00 | \u221239.70 | 0 |" in text
+    assert "| 80.00 | \u221212.20 | 3 |" in text and "| 60.00 | \u221239.72 | 0 |" in text
     assert "90.00" not in text
 
 
@@ -235,7 +255,8 @@ def test_an_unknown_section_is_named():
 
 
 def test_the_tables_of_the_readme_are_those_of_the_files():
-    text = tables.README.read_text()
     lines = tables.make_lines(tables.read_results(), tables.read_paper())
-    assert "<!-- table: images -->" in text
-    assert tables.fill_in(text, lines) == text, "run: python -m experiments.collect --write"
+    for path, mark in ((tables.README, "images"), (tables.OVERVIEW, "measured")):
+        text = path.read_text()
+        assert f"<!-- table: {mark} -->" in text
+        assert tables.fill_in(text, lines) == text, "run: python -m experiments.collect --write"
