@@ -184,7 +184,7 @@ def parse_horizon(horizon: str | int | Sequence[int]) -> int | str | tuple[int, 
     is_number = text.isdecimal() and len(text) <= len(str(LONGEST))
     if not is_number or not 1 <= int(text) <= LONGEST:
         raise UsageError(
-            f"conv.horizon={horizon}: give an odd number up to {LONGEST}, same or full"
+            f"conv.horizon={horizon}: give an odd number, same or full; the largest is {LONGEST}"
         )
     if int(text) % 2 == 0:
         raise UsageError(
