@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 import textwrap
+from dataclasses import dataclass
 from pathlib import Path
 
 from program.mistakes import preset_names
@@ -31,15 +32,30 @@ def help_text(name: str, purpose: str) -> str:
     )
 
 
-def meanings() -> dict[str, str]:
-    """What each flag is for, by its full name: the comments of `cfg/config.yaml`."""
-    found: dict[str, str] = {}
+@dataclass(frozen=True)
+class Flag:
+    """A flag as `cfg/config.yaml` has it."""
+
+    name: str  # in full, as train.lr
+    default: str
+    meaning: str  # its comment
+
+
+def flags() -> list[Flag]:
+    """Every flag, in the order of `cfg/config.yaml`."""
+    found: list[Flag] = []
     path: list[str] = []
     for match in filter(None, map(LINE.fullmatch, _page())):
-        indent, name, _, meaning = match.groups()
+        indent, name, default, meaning = match.groups()
         path[len(indent) // 2 :] = [name]
-        found[".".join(path)] = meaning or ""
+        if default:
+            found.append(Flag(".".join(path), default, meaning or ""))
     return found
+
+
+def meanings() -> dict[str, str]:
+    """What each flag is for, by its full name."""
+    return {flag.name: flag.meaning for flag in flags()}
 
 
 def columns(left: str, right: str, column: int = COLUMN) -> str:
