@@ -123,14 +123,14 @@ def target_size(flags: CrossRes) -> tuple[int, int] | None:
 
 
 def read_size(flag: str, value: str | None) -> tuple[int, int] | None:
-    """The (height, width) that a flag gives as `h,w`, None where it is empty.
+    """The (height, width) that a flag gives as `h,w` or `hxw`, None where it is empty.
 
     Raises `UsageError` for anything but two whole numbers over 0.
     """
     text = str(value or "").strip()
     if not text:
         return None
-    parts = [part.strip() for part in text.strip("[]()").split(",")]
+    parts = [part.strip() for part in text.strip("[]()").replace("x", ",").split(",")]
     if len(parts) != 2 or not all(part.isdecimal() and int(part) for part in parts):
-        raise UsageError(f"{flag}={text}: give a height and a width, as '16,16'")
+        raise UsageError(f"{flag}={text}: give a height and a width, as 16x16")
     return int(parts[0]), int(parts[1])

@@ -129,7 +129,7 @@ def _common_size(paths: list[Path], headers: list[Header]) -> tuple[int, int]:
             (h, w), (height, width) = header.size, headers[0].size
             raise UsageError(
                 f"{path}: has {h} x {w} pixels, where {paths[0]} has {height} x {width}; give one "
-                "size for all, as dataset_params.resize=64,64"
+                "size for all, as dataset_params.resize=64x64"
             )
     return headers[0].size
 

@@ -99,7 +99,7 @@ def test_size_is_asked_for_or_common(cfg):
         UsageError, match=r"odd.png: has 7 x 8 pixels, where .* has 6 x 8; give one"
     ):
         describe(cfg)
-    cfg.dataset_params.resize = "12,10"
+    cfg.dataset_params.resize = "12x10"
     assert describe(cfg).size == (12, 10)
     cfg.cross_res.resize = "4,4"
     assert describe(cfg).size == (4, 4)
