@@ -241,7 +241,7 @@ def test_the_published_weights_give_the_published_accuracy(tmp_path, monkeypatch
     result = run(
         monkeypatch,
         tmp_path,
-        *(["+experiment=smnist_ckcnn30"] if how == "preset" else typed),
+        *(["+experiment=smnist_ckcnn30", "kernel.omega_0=31.09"] if how == "preset" else typed),
         "pretrained=True",
         f"pretrained_params.filepath={path}",
         "train.do=False",
