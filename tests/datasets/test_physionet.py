@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import sys
 import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+import run_experiment
 from ckconv.errors import UsageError
 from datasets import build_loaders, describe, physionet
 from datasets.files.download import Remote
@@ -108,3 +111,16 @@ def test_a_folder_without_stays_is_refused(make_cfg, root):
     root.mkdir(parents=True)
     with pytest.raises(UsageError, match="holds no stays"):
         build_loaders(make_cfg("PhysioNet"))
+
+
+def test_the_program_trains_and_is_judged_by_the_area(root, tmp_path, monkeypatch, capsys):
+    write_stays(root / "training")
+    small = ["net.no_hidden=4", "kernel.no_hidden=8", "train.epochs=2", "train.batch_size=16"]
+    place = [f"dataset_params.root={root.parent}", f"hydra.run.dir={tmp_path / 'run'}"]
+    flags = ["+experiment=physionet_ckcnn30", *small, *place, "debug=True", "device=cpu"]
+    monkeypatch.setattr(sys, "argv", ["run_experiment.py", *flags])
+    run_experiment.main()
+    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert result["metric"] == "auc" and 0 <= result["test"]["auc"] <= 1
+    assert result["test"]["targets"] == 9 and result["best_result"] is not None
+    assert "test auc" in capsys.readouterr().out
