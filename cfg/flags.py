@@ -28,6 +28,25 @@ NEUTRAL = (
     "train.report_top5_acc",
     "wandb.",
 )
+# Flags that name a file or a folder, and others whose value is any text.
+PATHS = (
+    "dataset_params.root",
+    "hydra.run.dir",
+    "hydra.sweep.dir",
+    "pretrained_params.filepath",
+    "profile.directory",
+    "train.resume",
+    "wandb.dir",
+)
+TEXTS = (
+    *PATHS,
+    "comment",
+    "cross_res.resize",
+    "pretrained_wandb_params.filename",
+    "pretrained_wandb_params.run_path",
+    "wandb.entity",
+    "wandb.project",
+)
 # Flags that may change between a run and its continuation.
 FREE = (*NEUTRAL, "pretrained", "train.early_stop", "train.epochs")
 

@@ -22,6 +22,9 @@ def check_choice(flag: str, given: object, choices: Iterable[str]) -> None:
     choices = [str(choice) for choice in choices]
     if str(given) in choices:
         return
+    for choice in choices:
+        if choice.lower() == str(given).lower():
+            raise UsageError(f"{flag}={given}: unknown; capitals matter, write {flag}={choice}")
     near = difflib.get_close_matches(str(given), choices, n=1, cutoff=0.5)
     hint = f"; did you mean {near[0]}?" if near else ""
     raise UsageError(f"{flag}={given}: unknown; choose one of {', '.join(choices)}{hint}")

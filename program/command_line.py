@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import hydra
-from hydra._internal.utils import get_args_parser
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
@@ -24,10 +23,11 @@ from omegaconf.errors import OmegaConfBaseException
 
 from ckconv.errors import UsageError
 from program import ckconv_commands, distributed
-from program.folder import LAST, forget_failure, run_folder, write_failure
+from program.arguments import readable, readable_arguments
+from program.folder import LAST, forget_failure, remove_if_empty, run_folder, write_failure
 from program.help import help_text
 from program.interruption import EXIT_CODE, Interrupted, hang_up
-from program.mistakes import sentence, unknown_flag
+from program.mistakes import sentence, unknown_flag, unresolved
 
 FREE_FORM = ("dataset_params.options",)  # groups whose flags the schema does not know
 CONFIG_FOLDER = Path(__file__).resolve().parent.parent / "cfg"
@@ -63,7 +63,7 @@ def compose(overrides: Sequence[str] = ()) -> DictConfig:
     register()
     try:
         with hydra.initialize_config_dir(str(CONFIG_FOLDER), version_base="1.3"):
-            return check_flags(hydra.compose("config", overrides=list(overrides)))
+            return check_flags(hydra.compose("config", overrides=readable(overrides)))
     except HydraException as error:
         raise UsageError(sentence(error, composing=True)) from error
 
@@ -76,7 +76,7 @@ def check_flags(cfg: DictConfig) -> DictConfig:
     try:
         OmegaConf.resolve(cfg)
     except OmegaConfBaseException as error:
-        raise UsageError(" ".join(str(error).splitlines()[0].split())) from error
+        raise UsageError(unresolved(error)) from error
     flags = set(known_flags())
     for flag in _leaves(cfg):
         if flag not in flags:
@@ -125,14 +125,7 @@ def _compose_and_run(run: Callable[[Config, Job], float | None], arguments: list
         return
     ckconv_commands.refuse(arguments)
     register()
-    parser = get_args_parser()
-    parser.error = _unknown_option
-    parser.parse_args(arguments)
-    if distributed.world_size() > 1 and {"-m", "--multirun"} & set(arguments):
-        raise UsageError(
-            "--multirun: torchrun trains one network in several processes; start a torchrun for "
-            "every value, or leave torchrun out"
-        )
+    sys.argv[1:] = readable_arguments(arguments)
 
     @functools.wraps(run)
     def job(cfg: DictConfig) -> float | None:
@@ -147,7 +140,7 @@ def _run_job(run: Callable[[Config, Job], float | None], cfg: DictConfig) -> flo
     """Run one job, or one of a sweep; its errors are wrapped in `JobError`."""
     hydra_cfg = HydraConfig.get()
     folder = Path(hydra_cfg.runtime.output_dir)
-    overrides = list(hydra_cfg.overrides.task)
+    overrides = OmegaConf.to_container(hydra_cfg.overrides.task, resolve=False)
     typed = tuple(override.split("=")[0].lstrip("+") for override in overrides)
     is_sweep = hydra_cfg.mode == RunMode.MULTIRUN
     if is_sweep:
@@ -167,6 +160,7 @@ def _run_job(run: Callable[[Config, Job], float | None], cfg: DictConfig) -> flo
         message = sentence(error)
         if distributed.is_main():
             write_failure(folder, message or repr(error))
+            remove_if_empty(folder)
         if message is None or is_sweep:
             raise JobError(error) from error
         _fail(message)
@@ -187,10 +181,6 @@ def _is_optional(flag: str) -> bool:
     for part in flag.split("."):
         node = typing.get_type_hints(node)[part]
     return type(None) in typing.get_args(node)
-
-
-def _unknown_option(message: str) -> typing.NoReturn:
-    raise UsageError(f"{message}; flags are written flag=value, and --help lists them")
 
 
 def _fail(message: str, status: int = 1) -> typing.NoReturn:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from cfg.schema import Config
 
 import contextlib
+import shlex
+import sys
 from pathlib import Path
 
 from omegaconf import OmegaConf
@@ -24,6 +26,8 @@ STAGES, FINE_TUNING = "stages.json", "fine_tuning"  # of run_crossres.py
 PROFILE, TIMINGS = "profile.json", "timings.csv"  # of run_profiler.py
 TRACE, PROFILE_PICTURE = "trace.json", "profile.png"
 DOWNLOADS = "downloads"
+SWEEP = "multirun.yaml"  # Hydra's, in the folder of a sweep
+PROGRAMS = ("run_experiment.py", "run_crossres.py", "run_profiler.py")
 
 NO_RESUME = ("", "False", "None")  # values of train.resume that start afresh
 OWN_FOLDER = ("auto", "True")  # values that continue whatever the run's own folder holds
@@ -32,14 +36,16 @@ OWN_FOLDER = ("auto", "True")  # values that continue whatever the run's own fol
 def run_folder(resume: str, fresh: str) -> str:
     """The folder that a run writes to: a fresh one, or the one that `train.resume` names.
 
-    `train.resume=True` names the newest folder beside the fresh one. It is the same in all
-    processes of a run. Raises `UsageError` where the named folder does not exist.
+    `train.resume=True` names the newest folder beside the fresh one that holds a run of this
+    program. It is the same in all processes of a run. Raises `UsageError` where the named folder
+    does not exist.
     """
     fresh = distributed.agreed(fresh)
     if resume in NO_RESUME or resume == "auto":
         return fresh
     if resume in OWN_FOLDER:
-        runs = sorted(path for path in Path(fresh).parents[1].glob("*/*") if path.is_dir())
+        folders = Path(fresh).parents[1].glob("*/*")
+        runs = sorted(path for path in folders if (path / CONFIG).exists() and not others(path))
         return distributed.agreed(str(runs[-1]) if runs else fresh)
     if not Path(resume).is_dir():
         raise UsageError(
@@ -76,6 +82,17 @@ def write_config(folder: Path, cfg: Config) -> None:
     write(path, header + OmegaConf.to_yaml(cfg))
 
 
+def others(folder: Path) -> str:
+    """The program whose run a folder holds, where that is not this one; else nothing."""
+    if folder.name == FINE_TUNING:
+        folder = folder.parent
+    commands = read_commands(folder / CONFIG) if (folder / CONFIG).exists() else []
+    names = [Path(word).name for line in commands[:1] for word in shlex.split(line)]
+    made_by = next((name for name in names if name in PROGRAMS), "")
+    own = Path(sys.argv[0]).name
+    return made_by if own in PROGRAMS and made_by != own else ""
+
+
 def read_commands(path: Path) -> list[str]:
     """The commands that stand above a config."""
     return [line[2:] for line in path.read_text().splitlines() if line.startswith("# ")]
@@ -86,6 +103,22 @@ def write_failure(folder: Path, message: str) -> None:
     if (folder / CONFIG).exists():
         with contextlib.suppress(OSError):  # the reason may be a full disk
             write(folder / FAILURE, message + "\n")
+
+
+def remove_if_empty(folder: Path) -> None:
+    """Remove the folder of a command that was refused before it wrote anything.
+
+    With it go the folders that hold nothing else, up to the working directory, and what Hydra
+    keeps of a sweep.
+    """
+    with contextlib.suppress(OSError):  # it is not empty, or not ours
+        folder.rmdir()
+        for parent in folder.parents:
+            if not parent.is_relative_to(Path.cwd()) or parent == Path.cwd():
+                break
+            if [path.name for path in parent.iterdir()] == [SWEEP]:
+                (parent / SWEEP).unlink()
+            parent.rmdir()
 
 
 def forget_failure(folder: Path) -> None:

@@ -7,10 +7,15 @@ from cfg.flags import known_flags
 import difflib
 import errno
 import re
+import sys
 from pathlib import Path
 
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
-from omegaconf.errors import OmegaConfBaseException, ValidationError
+from omegaconf.errors import (
+    InterpolationResolutionError,
+    OmegaConfBaseException,
+    ValidationError,
+)
 
 from ckconv.errors import UsageError
 
@@ -20,6 +25,27 @@ EXTRAS = {  # Hydra's launchers and sweepers that are installed apart
     "submitit_local": "hydra-submitit-launcher",
     "submitit_slurm": "hydra-submitit-launcher",
     "optuna": "hydra-optuna-sweeper",
+}
+MEANT = {  # what flags of other programs are called here
+    "checkpoint": "pretrained_params.filepath",
+    "ckpt": "pretrained_params.filepath",
+    "cuda": "device",
+    "data_dir": "dataset_params.root",
+    "data_path": "dataset_params.root",
+    "depth": "net.no_blocks",
+    "dilation": "conv.horizon",
+    "experiment": "+experiment",
+    "gpu": "device",
+    "hidden_size": "net.no_hidden",
+    "kernel_size": "conv.horizon for the largest kernel and mask.init_value for the initial one",
+    "learning_rate": "train.lr",
+    "model": "net.type",
+    "num_epochs": "train.epochs",
+    "num_layers": "net.no_blocks",
+    "num_workers": "dataset_params.workers",
+    "sigma": "mask.init_value",
+    "wd": "train.weight_decay",
+    "width": "net.no_hidden",
 }
 DISK_ERRORS = {
     errno.EACCES: "permission denied",
@@ -42,6 +68,8 @@ def preset_names() -> list[str]:
 
 def unknown_flag(flag: str) -> str:
     """The sentence for a flag that does not exist, with the nearest one that does."""
+    if meant := MEANT.get(flag.rpartition(".")[2]):
+        return f"{flag}: there is no such flag; use {meant}"
     flags = known_flags()
     near = [known for known in flags if known.rpartition(".")[2] == flag.rpartition(".")[2]]
     near = near[:1] or difflib.get_close_matches(flag, flags, n=1, cutoff=0.6)
@@ -103,6 +131,8 @@ def _composition(error: Exception) -> str:
             f"{error.override}: cannot be read; write flag=value, and put quotes around the whole "
             "where the value holds spaces, brackets or signs: 'net.block_width_factors=[1.0, 2]'"
         )
+    if isinstance(error, InterpolationResolutionError):
+        return unresolved(error)
     if text.startswith("Ambiguous value"):
         return (
             f"{_quoted(text)}: several values; write [a,b] for a list, or add --multirun to run "
@@ -139,6 +169,19 @@ def wrong_type(error: ValidationError) -> str:
     if "not Optional" in text:
         return "give a value; it cannot be empty"
     return text[:1].lower() + text[1:]
+
+
+def unresolved(error: OmegaConfBaseException) -> str:
+    """What is wrong with a value that refers to another, as `${train.lr}`."""
+    text = str(error).splitlines()[0]
+    reason = text.partition("raised while resolving interpolation: ")[2] or text
+    if text.startswith("UsageError"):  # of a rule of ours: a sentence already
+        return reason
+    if missing := re.search(r"Interpolation key '([^']*)' not found", text):
+        typed = [word for word in sys.argv[1:] if "${" + missing[1] in word]
+        where = typed[0] if typed else "${" + missing[1] + "}"
+        return f"{where}: there is no flag {missing[1]} to refer to; write it as ${{train.lr}}"
+    return f"{error.full_key}: {reason}" if error.full_key else reason
 
 
 def _first_flag(group: str) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from ckconv.errors import UsageError
-from program.folder import LAST, NO_RESUME, OWN_FOLDER
+from program.folder import LAST, NO_RESUME, OWN_FOLDER, others
 from training.checkpoints import is_ours, read
 
 
@@ -30,9 +30,15 @@ def resumed(
             f"train.resume={cfg.train.resume}: the run goes on in that folder; leave out "
             f"hydra.run.dir={folder}"
         )
+    if made_by := others(folder):
+        raise UsageError(
+            f"train.resume={cfg.train.resume}: this folder is of a run of {made_by}, which alone "
+            "can go on with it"
+        )
     path = folder / LAST
     if not path.exists():
         if own:
+            print(f"train.resume={cfg.train.resume}: {folder} holds no checkpoint; the run begins")
             return cfg, None
         raise UsageError(f"train.resume={cfg.train.resume}: there is no {LAST} in this folder")
     saved = read(path)

@@ -151,6 +151,8 @@ def test_the_run_folder(tmp_path):
         assert run_folder(resume, fresh) == fresh
     for day, moment in (("2026-01-02", "08"), ("2026-01-02", "09"), ("2026-01-01", "10")):
         (tmp_path / "outputs" / day / moment).mkdir(parents=True)
+        (tmp_path / "outputs" / day / moment / "config.yaml").touch()
+    (tmp_path / "outputs" / "2026-01-03" / "11").mkdir(parents=True)  # empty: no run
     assert run_folder("auto", fresh) == fresh
     assert run_folder("True", fresh) == str(tmp_path / "outputs" / "2026-01-02" / "09")
     assert run_folder(str(tmp_path), fresh) == str(tmp_path)
