@@ -15,6 +15,7 @@ from program.folder import KERNELS, RESULT, write_config
 from training.loop import fit
 from training.network import prepared_network
 from training.pretrained import adopt
+from training.report.begin import beginning
 from training.report.epochs import EpochLog, results_text
 from training.report.figures import save_kernels
 from training.report.result import result, table
@@ -47,6 +48,7 @@ def main(cfg: Config, job: Job) -> float | None:
         if cfg.train.do or saved:
             epochs = cfg.train.epochs if cfg.train.do else saved["progress"]["epoch"]
             log = EpochLog(job.folder, wandb, epochs, cfg.time)
+            print(beginning(cfg, task, model, loaders, epochs, job.folder), flush=True)
             progress = fit(model, loaders, task, cfg, job.folder, log, saved, epochs=epochs)
         test = tested(model, loaders.test, task, cfg)
         seconds = time.perf_counter() - started

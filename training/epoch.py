@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from cfg.schema import Config, Train
 
-import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import islice
 
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from ckconv.nn import recorded_kernels
 from datasets.task import Loader, Task
 from program import device, distributed
 from program.interruption import Interruption
+from program.progress import shown
 from training.evaluation import Totals, evaluate
 from training.finite import check_loss
 from training.losses import regularization, task_loss
@@ -39,8 +38,9 @@ def train_epoch(
     totals = Totals(task, cfg.train.report_top5_acc, part.get("sums"))
     batches = islice(loader.batches(epoch, part["steps"]), steps - part["steps"])
     training.model.train()
-    bar = progress_bar(batches, steps, part["steps"], f"epoch {epoch + 1}/{training.epochs}")
-    for step, batch in enumerate(bar, start=part["steps"] + 1):
+    text = f"{interruption.folder.name}: epoch {epoch + 1}/{training.epochs}, step"
+    batches = shown(batches, text, steps, part["steps"])
+    for step, batch in enumerate(batches, start=part["steps"] + 1):
         loss = train_step(training, batch, task, cfg, totals)
         if not loss.is_cuda or step % FINITE_CHECK_EVERY == 0 or step == steps:
             check_loss(distributed.mean_over_ranks(loss).item(), step, epoch, cfg.train.lr)
@@ -88,7 +88,12 @@ def judge(training: Training, judged: Loader | None, task: Task, cfg: Config) ->
     if judged is None:
         return {}
     return evaluate(
-        training.tested_model, judged, task, cfg.train.precision, cfg.train.report_top5_acc
+        training.tested_model,
+        judged,
+        task,
+        cfg.train.precision,
+        cfg.train.report_top5_acc,
+        text=f"epoch {training.progress.epoch + 1}/{training.epochs}, validation batch",
     )
 
 
@@ -100,15 +105,3 @@ def epoch_steps(loader: Loader, train: Train) -> int:
 def named(split: str, results: dict[str, float]) -> dict[str, float]:
     """Results under the names of a row: `validation_accuracy`."""
     return {f"{split}_{name}": value for name, value in results.items() if name != "targets"}
-
-
-def progress_bar(batches: Iterator, steps: int, done: int, text: str) -> Iterator:
-    """The batches after the `done` ones, with a bar on a terminal and without one elsewhere."""
-    return tqdm(
-        batches,
-        desc=text,
-        total=steps,
-        initial=done,
-        leave=False,
-        disable=not sys.stderr.isatty() or not distributed.is_main(),
-    )

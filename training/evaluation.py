@@ -11,6 +11,7 @@ from ckconv.errors import UsageError
 from ckconv.nn import kept_kernels
 from program.device import autocast
 from program.distributed import gathered, sum_over_ranks
+from program.progress import shown
 from training.losses import right_answers, task_loss
 
 if TYPE_CHECKING:
@@ -73,9 +74,14 @@ class Totals:
 
 @torch.no_grad()
 def evaluate(
-    model: nn.Module, loader: Loader, task: Task, precision: str = "fp32", top5: bool = False
+    model: nn.Module,
+    loader: Loader,
+    task: Task,
+    precision: str = "fp32",
+    top5: bool = False,
+    text: str = "test batch",
 ) -> dict[str, float]:
-    """The results of `Totals` over a whole split, in evaluation mode."""
+    """The results of `Totals` over a whole split, in evaluation mode; `text` is shown meanwhile."""
     was_training = model.training
     model.eval()
     device = next(model.parameters()).device
@@ -83,7 +89,7 @@ def evaluate(
     if task.metric == "auc":
         totals.scores = []  # also where this process has no samples
     with kept_kernels(model):
-        for inputs, target, *lengths in loader.batches():
+        for inputs, target, *lengths in shown(loader.batches(), text, len(loader)):
             with autocast(device, precision):
                 output = model(inputs, *lengths)
             totals.add(output, target, task_loss(task, output, target))

@@ -15,6 +15,7 @@ from ckconv.errors import UsageError
 from datasets.task import Loader, Loaders, Task
 from program.interruption import Interruption
 from training import checkpoints
+from program.progress import bar
 from training.epoch import epoch_steps, judge, named, train_epoch
 from training.finite import check_row
 from training.report.epochs import EpochLog
@@ -53,11 +54,13 @@ def fit(
     extra |= checkpoints.description(task, loaders)
     if save_start and saved is None:
         training.save(folder, extra)
-    with Interruption(lambda: training.save(folder, extra), folder) as interruption:
+    epoch_bar = bar("epochs", training.epochs, progress.epoch)
+    with Interruption(lambda: training.save(folder, extra), folder) as interruption, epoch_bar:
         while progress.epoch < training.epochs and not progress.is_stuck(cfg.train.early_stop):
             one_epoch(training, loaders.train, judged, task, cfg, interruption)
             training.save(folder, extra)
             log.epoch(progress, training.tested_model)
+            epoch_bar.update()
     training.load_tested_weights(folder)
     return progress
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from cfg.schema import Config
 
 import copy
+from dataclasses import replace
 from typing import Any
 
 from torch import Tensor, nn
@@ -23,6 +24,7 @@ from training.crossres.record import AS_IS, FINE_TUNED, SOURCE, Record
 from training.evaluation import evaluate
 from training.finite import check_results
 from training.loop import fit
+from training.report.begin import beginning
 from training.report.progress import Progress
 
 
@@ -59,6 +61,7 @@ class CrossRes:
         if cfg.train.do:
             print(f"training at {resolution}\u00d7{resolution}")
             log = self.record.source_log(cfg.train.epochs, cfg.time)
+            self._begin(loaders, cfg.train.epochs, resolution)
             progress = fit(
                 self.model, loaders, self.task, cfg, log.folder, log, self.saved, save_start=True
             )
@@ -83,6 +86,7 @@ class CrossRes:
             return
         print(f"fine-tuning at {resolution}\u00d7{resolution}")
         log = self.record.fine_tuning_log(epochs, cfg.time)
+        self._begin(self.target_loaders, epochs, resolution)
         saved = self.record.fine_tuning_checkpoint()
         # Fine-tuning starts from the same random numbers wherever the run was stopped before.
         device.seed_everything(cfg.seed, cfg.deterministic)
@@ -103,6 +107,11 @@ class CrossRes:
         """This process's part of the data at a resolution."""
         place = next(self.model.parameters()).device
         return own_loaders(self.cfg, place, state, size=(resolution, resolution))[1]
+
+    def _begin(self, loaders: Loaders, epochs: int, resolution: int) -> None:
+        task = replace(self.task, size=(resolution, resolution))
+        folder = self.record.folder
+        print(beginning(self.cfg, task, self.model, loaders, epochs, folder), flush=True)
 
     def _finish(self, name: str, test: Loader, progress: Progress | None) -> None:
         """Test, unless it was done before the run was stopped, and record the stage."""

@@ -10,6 +10,7 @@ from torch import nn
 from program import distributed
 from program.files import write_csv
 from program.folder import METRICS
+from program.progress import say
 from training.report.layers import mask_parameters
 from training.report.progress import Progress
 
@@ -46,7 +47,8 @@ class EpochLog:
         """Record the epoch that has just ended."""
         row = progress.history[-1]
         self._write(progress)
-        print(epoch_line(row, self.epochs, progress.is_best, self.show_time), flush=True)
+        line = epoch_line(row, self.epochs, progress.is_best, self.show_time)
+        say(f"{line} | {self.folder.name}")  # whose line it is, where several runs print
         self.wandb.log({**grouped(row), **mask_parameters(model)}, step=progress.epoch)
 
     def _write(self, progress: Progress) -> None:
