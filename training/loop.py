@@ -14,8 +14,8 @@ from torch import nn
 from ckconv.errors import UsageError
 from datasets.task import Loader, Loaders, Task
 from program.interruption import Interruption
-from training import checkpoints
 from program.progress import bar
+from training import checkpoints
 from training.epoch import epoch_steps, judge, named, train_epoch
 from training.finite import check_row
 from training.report.epochs import EpochLog
