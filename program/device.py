@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import random
 from contextlib import AbstractContextManager
@@ -27,6 +28,20 @@ def choose_device(name: str) -> torch.device:
             f"own and there are {torch.cuda.device_count()}; start fewer, or use device=cpu"
         )
     return torch.device("cuda", torch.cuda.current_device())
+
+
+def total_memory(device: torch.device) -> int:
+    """The memory of a device, in bytes."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_properties(device).total_memory
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def bytes_text(size: float) -> str:
+    """Bytes as `2.1 TB`."""
+    units = ("bytes", "kB", "MB", "GB", "TB", "PB", "EB")
+    power = min(len(units) - 1, int(math.log10(max(1, size)) // 3))
+    return f"{size / 1000**power:.3g} {units[power]}"
 
 
 def draw_seed() -> int:

@@ -18,6 +18,7 @@ from omegaconf.errors import (
 )
 
 from ckconv.errors import UsageError
+from program.device import bytes_text
 
 PRESETS = Path(__file__).resolve().parent.parent / "cfg" / "experiment"
 EXTRAS = {  # Hydra's launchers and sweepers that are installed apart
@@ -99,12 +100,21 @@ def sentence(error: BaseException, composing: bool = False) -> str | None:
         where = error.filename or "the output folder"
         reason = DISK_ERRORS.get(error.errno, error.strerror)
         return f"{where}: {reason}; choose another folder with hydra.run.dir=..."
-    if type(error).__name__ == "OutOfMemoryError":
-        return (
-            "the device's memory is used up; lower train.batch_size, or split batches with "
-            "train.accumulate=2"
-        )
-    return None
+    return _memory(error)
+
+
+def _memory(error: BaseException) -> str | None:
+    """The sentence for a want of memory, with the figure where one is known; None for others."""
+    text = str(error)
+    asked = re.search(r"tried to allocate (\d+) bytes|Unable to allocate ([\d.]+ \w+)", text)
+    if type(error).__name__ != "OutOfMemoryError" and not asked:
+        return None
+    size = bytes_text(int(asked[1])) if asked and asked[1] else asked[2] if asked else ""
+    what = f"a tensor of {size} does not fit into memory" if size else "the memory is used up"
+    return (
+        f"{what}; lower train.batch_size, split batches with train.accumulate=2, or make the "
+        "network, its inputs or its kernels smaller"
+    )
 
 
 def _chain(error: BaseException | None) -> list[BaseException]:

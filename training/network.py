@@ -15,6 +15,7 @@ from models import build_model
 from program import device, distributed
 from program.sync_batchnorm import synchronize_batchnorm
 from training import pretrained
+from training.memory import check_memory
 from training.report.summary import print_summary
 
 
@@ -29,6 +30,7 @@ def prepared_network(
     loaded or placed.
     """
     place = device.choose_device(cfg.device)
+    check_memory(cfg, task, place)
     device.allow_tf32(cfg.train.tf32)
     device.seed_everything(cfg.seed, cfg.deterministic)
     model = build_model(cfg, task)
