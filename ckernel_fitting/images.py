@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as tf
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from ckconv.errors import UsageError
@@ -74,14 +74,13 @@ def _path(settings: Settings, what: str) -> Path:
 def _read(path: Path) -> Tensor:
     """An image file as (1 or 3, height, width) on [0, 1]."""
     try:
-        with warnings.catch_warnings(), Image.open(path) as file:
+        with warnings.catch_warnings(), Image.open(path) as opened:
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            if file.mode.startswith(("I", "F")):  # more than 8 bits
-                pixels = np.asarray(file, np.float32)
-                pixels = pixels / (np.abs(pixels).max() or 1)
-            else:
-                is_gray = file.mode in ("1", "L", "LA")
-                pixels = np.asarray(file.convert("L" if is_gray else "RGB"), np.float32) / 255
+            file = ImageOps.exif_transpose(opened)  # as the camera was held
+            is_deep = file.mode.startswith(("I", "F"))  # more than 8 bits
+            if not is_deep:
+                file = file.convert("L" if file.mode in ("1", "L", "LA") else "RGB")
+            pixels = np.asarray(file, np.float32)
     except FileNotFoundError as error:
         raise UsageError(f"path={path}: there is no such file") from error
     except IsADirectoryError as error:
@@ -94,6 +93,12 @@ def _read(path: Path) -> Tensor:
         raise UsageError(f"path={path}: is too large an image to fit") from error
     except Exception as error:  # damaged files make the decoders raise many kinds of exception
         raise UsageError(f"path={path}: is a damaged image ({error})") from error
+    if bad := pixels.size - int(np.isfinite(pixels).sum()):
+        raise UsageError(
+            f"path={path}: {bad} of its {pixels.size} values are infinite or not numbers (NaN); "
+            "give an image without them"
+        )
+    pixels = pixels / ((np.abs(pixels).max() or 1) if is_deep else 255)
     image = torch.from_numpy(np.ascontiguousarray(pixels))
     return image[None] if image.ndim == 2 else image.permute(2, 0, 1)
 

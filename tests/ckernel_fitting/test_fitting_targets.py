@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 from ckconv.errors import UsageError
+from ckernel_fitting.images import load_image
 from ckernel_fitting.settings import FUNCTIONS, Settings
 from ckernel_fitting.targets import build_target, grid
 
@@ -153,3 +154,22 @@ def test_camera_man():
     target = build_target(Settings(function="CameraMan", no_samples=32))
     assert target.values.shape == (1, 32, 32)
     assert 0 <= target.values.min() < 0.1 and 0.8 < target.values.max() <= 1
+
+
+def test_a_photograph_is_turned_as_the_camera_was_held(tmp_path):
+    pixels = np.arange(6, dtype=np.uint8).reshape(2, 3) * 40
+    image = Image.fromarray(pixels)
+    exif = image.getexif()
+    exif[0x0112] = 6  # stored on its side: turn it clockwise
+    image.save(tmp_path / "turned.png", exif=exif)
+    read = load_image(Settings(function="Image", path=str(tmp_path / "turned.png")))
+    assert torch.equal(read[0], torch.from_numpy(np.rot90(pixels, -1).copy()).float() / 255)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_values_that_are_no_numbers_are_refused_with_their_count(value, tmp_path):
+    pixels = np.ones((4, 5), np.float32)
+    pixels[1, 2:4] = value
+    Image.fromarray(pixels).save(tmp_path / "holes.tiff")
+    with pytest.raises(UsageError, match="holes.tiff: 2 of its 20 values are infinite or not num"):
+        load_image(Settings(function="Image", path=str(tmp_path / "holes.tiff")))
