@@ -18,7 +18,7 @@ from ckconv.functional.kernel import FactoredKernel
 from ckconv.functional.transform import at_least_float, lay_out
 
 # Numbers of the input, padded, that are transformed at once.
-_AT_ONCE = {"cpu": 1 << 18, "cuda": 1 << 26}
+_AT_ONCE = {"cpu": 1 << 19, "cuda": 1 << 26}
 _LINE = 16  # channels-last, so many float32 channels share a line of the cache
 
 
