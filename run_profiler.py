@@ -11,6 +11,7 @@ from program.command_line import Job, program
 from program.folder import TRACE, made_folder
 from training.network import prepared_network
 from training.profiling.measure import measure
+from training.profiling.progress import progress, warm_up
 from training.profiling.report import result, table, write_files
 from training.profiling.steps import (
     check,
@@ -42,10 +43,9 @@ def main(cfg: Config, job: Job) -> None:
     first = next(batches)
     step, _ = make_step(model, task, cfg, itertools.chain([first], batches))
 
-    print(f"{cfg.profile.warmup} steps to warm up, {cfg.profile.n_batches} timed and profiled")
-    for _ in range(cfg.profile.warmup):
-        step()
-    found = measure(step, model, cfg.profile.n_batches, device, folder / TRACE)
+    with progress(cfg.profile) as bar:
+        warm_up(step, cfg.profile, device, bar.update)
+        found = measure(step, model, cfg.profile.n_batches, device, folder / TRACE, bar.update)
     found.peak_bytes = peak_bytes(model, task, cfg, first)
     values = result(cfg, task, model, found, list(first[0].shape), device)
     write_files(folder, cfg, values, found)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -97,6 +98,7 @@ def test_a_profile(tmp_path, monkeypatch, capsys, data, mode):
     assert not list(tmp_path.glob("*.part*"))
 
     table = capsys.readouterr().out
+    assert re.search(r"^this takes \d.* or longer: a profiled", table, re.MULTILINE)
     assert f"{100 * shares['convolution']:.1f} %" in table and str(tmp_path) in table
     assert f"{result['peak_bytes'] / 2**20:,.1f} MiB" in table
 

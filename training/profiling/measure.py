@@ -86,15 +86,24 @@ def _nothing() -> list[float]:
 
 
 def measure(
-    step: Callable[[], Any], model: nn.Module, steps: int, device: torch.device, trace: Path | None
+    step: Callable[[], Any],
+    model: nn.Module,
+    steps: int,
+    device: torch.device,
+    trace: Path | None,
+    done: Callable[[], Any] = lambda: None,
 ) -> Profile:
-    """Time `steps` steps as they are, then profile as many; the last one's trace is written."""
+    """Time `steps` steps as they are, then profile as many; the last one's trace is written.
+
+    `done` is called after each.
+    """
     found = Profile(steps)
     for _ in range(steps):
         started = time.perf_counter()
         step()
-        _wait(device)
+        wait(device)
         found.seconds.append(time.perf_counter() - started)
+        done()
     activities = [ProfilerActivity.CPU]
     if device.type == "cuda":
         activities.append(ProfilerActivity.CUDA)
@@ -102,15 +111,17 @@ def measure(
         with marked(model), profile(activities=activities, acc_events=True) as profiler:
             with record_function(STEP):
                 step()
-            _wait(device)
+            wait(device)
         add_step(found, list(profiler.events()), device.type == "cuda")
+        done()
         if trace is not None and index == steps - 1:
             with complete(trace) as temporary:
                 profiler.export_chrome_trace(str(temporary))
     return found
 
 
-def _wait(device: torch.device) -> None:
+def wait(device: torch.device) -> None:
+    """Let what was given to a GPU be done."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
