@@ -78,8 +78,11 @@ class WandbLog:
 
 def _start(flags: Wandb, config: dict[str, Any], folder: Path, run_id: str | None) -> Any:
     os.environ.setdefault("WANDB_SILENT", "true")
-    import wandb
-
+    try:
+        import wandb
+    except ImportError as error:
+        print(f"W&B: not installed ({error}); this run is logged to its own files only")
+        return None
     mode = os.environ.get("WANDB_MODE") or ("online" if _has_account() else "offline")
     directory = Path(flags.dir or folder)
     directory.mkdir(parents=True, exist_ok=True)
@@ -121,7 +124,7 @@ def _has_account() -> bool:
 def fetch(filename: str, run_path: str, folder: Path) -> Path:
     """Download a file of a W&B run into `folder` and return its path.
 
-    Raises `UsageError` where there is no account, no network, no such run or no such file.
+    Raises `UsageError` where there is no account, package, network, such run or such file.
     """
     flags = "pretrained_wandb_params"
     if not filename or not run_path:
@@ -135,8 +138,13 @@ def fetch(filename: str, run_path: str, folder: Path) -> Path:
             "download the file and use pretrained=True pretrained_params.filepath=..."
         )
     os.environ.setdefault("WANDB_SILENT", "true")
-    import wandb
-
+    try:
+        import wandb
+    except ImportError as error:
+        raise UsageError(
+            "pretrained_wandb=True: wandb is not installed; pip install wandb adds it, or download "
+            "the file and use pretrained=True pretrained_params.filepath=..."
+        ) from error
     downloads = folder / DOWNLOADS
     try:
         file = wandb.Api(timeout=INIT_TIMEOUT).run(run_path).file(filename)

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from cfg.schema import Config
 
+import ast
+import sys
+from pathlib import Path
+
 import pytest
 import wandb
 
@@ -78,6 +82,32 @@ def test_if_nothing_works_the_run_goes_on(started, tmp_path, capsys):
     log.log({"a": 1})
     log.finish()
     assert "this run is logged to its own files only" in capsys.readouterr().out
+
+
+def test_everything_runs_without_the_package(tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "wandb", None)  # as if it were not installed
+    log = WandbLog(Config(), {}, tmp_path)
+    log.log({"a": 1})
+    log.finish()
+    said = capsys.readouterr().out
+    assert said.startswith("W&B: not installed") and "own files only" in said
+    monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
+    with pytest.raises(UsageError, match="pip install wandb adds it"):
+        fetch("best.pt", "me/flexconv/1", tmp_path)
+
+
+def test_no_module_needs_the_package_to_be_imported():
+    project = Path(__file__).resolve().parents[3]
+    rooms = ("ckconv", "models", "datasets", "training", "program", "experiments", "benchmarks")
+    files = [*project.glob("*.py")]
+    files += [path for room in rooms for path in (project / room).rglob("*.py")]
+    assert len(files) > 50
+    for path in files:
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.Import):
+                assert "wandb" not in {alias.name.partition(".")[0] for alias in node.names}, path
+            elif isinstance(node, ast.ImportFrom):
+                assert (node.module or "").partition(".")[0] != "wandb", path
 
 
 def test_fetching_needs_an_account_a_run_and_a_name(tmp_path, monkeypatch):
