@@ -16,16 +16,15 @@ import torch
 from program.distributed import local_world_size, world_size
 
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGES = ("torch", "torchvision", "numpy", "scipy", "hydra-core", "omegaconf")
 
 
 def environment(device: torch.device) -> dict[str, Any]:
-    """Command line, commit, package versions and device of this process."""
+    """Command line, commit, the packages that are installed and the device of this process."""
     return {
         "command": command(),
         **code_version(),
         "python": platform.python_version(),
-        "packages": {name: _version(name) for name in PACKAGES},
+        "packages": packages(),
         "platform": platform.platform(),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         "processes": world_size(),
@@ -45,6 +44,17 @@ def code_version() -> dict[str, Any]:
     }
 
 
+@functools.cache
+def packages() -> dict[str, str]:
+    """The version of every package that is installed, by name; of one found twice, the first."""
+    found: dict[str, str] = {}
+    for distribution in importlib.metadata.distributions():
+        name = distribution.metadata["Name"]
+        if name:
+            found.setdefault(name.lower(), distribution.version)
+    return dict(sorted(found.items()))
+
+
 def command() -> str:
     """The command line of this process."""
     launcher = ["python"]
@@ -62,10 +72,3 @@ def _git(*arguments: str) -> str | None:
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.strip() if done.returncode == 0 else None
-
-
-def _version(package: str) -> str | None:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None

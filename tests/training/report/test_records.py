@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import re
 
 import numpy as np
@@ -133,5 +134,7 @@ def test_a_network_without_generated_kernels_has_no_picture(tmp_path):
 def test_the_environment_names_versions_and_device():
     values = environment(torch.device("cpu"))
     assert values["packages"]["torch"] == torch.__version__.split("+")[0]
+    for name in ("numpy", "hydra-core", "omegaconf", "pytest"):  # every one that is installed
+        assert values["packages"][name] == importlib.metadata.version(name)
     assert values["device"] == "cpu" and values["command"].startswith("python ")
     assert values["commit"] is None or re.fullmatch("[0-9a-f]{40}", values["commit"])
