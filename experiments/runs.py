@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from program.command_line import compose
-from program.folder import CONFIG, FAILURE, RESULT, read_commands
+from program.folder import CONFIG, FAILURE, PROFILE, RESULT, read_commands
 from program.mistakes import preset_names
 
 IGNORED = (*NEUTRAL, "seed", "train.resume")  # flags in which runs of one row may differ
@@ -80,6 +80,8 @@ def collect(folders: Iterable[Path]) -> tuple[list[Row], list[LeftOut]]:
 def read(folder: Path) -> Run | LeftOut:
     """What a run's folder holds."""
     path = folder / RESULT
+    if not path.exists() and (folder / PROFILE).exists():
+        return LeftOut(folder, "a profile by run_profiler.py, which has no figure")
     if not path.exists():
         failure = folder / FAILURE
         reason = failure.read_text().strip() if failure.exists() else ""

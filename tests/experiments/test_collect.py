@@ -96,6 +96,9 @@ def test_what_is_left_out_is_said(tmp_path):
     (tmp_path / "failed" / "result.json").unlink()
     (tmp_path / "failed" / "failure.txt").write_text("the loss is nan at step 3\n")
     (tmp_path / "damaged" / "result.json").write_text("{")
+    (tmp_path / "profile").mkdir()
+    (tmp_path / "profile" / "config.yaml").write_text("")
+    (tmp_path / "profile" / "profile.json").write_text("{}")
     wandb = tmp_path / "good" / "wandb" / "offline-run" / "files"
     wandb.mkdir(parents=True)
     (wandb / "config.yaml").write_text("")
@@ -109,6 +112,7 @@ def test_what_is_left_out_is_said(tmp_path):
         "odd": "unfinished",
         "unfinished": "unfinished",
         "failed": "failed: the loss is nan at step 3",
+        "profile": "a profile by run_profiler.py, which has no figure",
     }
 
 
