@@ -126,7 +126,12 @@ def main(arguments: list[str] | None = None) -> None:
         description="Draw a kernel of each generator at 1x and 4x, its spectrum, its analytic "
         "bound and Nyquist.",
     )
-    parser.add_argument("--out", type=Path, default=Path("kernels.png"), help="the picture file")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("generators_aliasing.png"),
+        help="the picture file (default: %(default)s, in this folder)",
+    )
     parser.add_argument("--dim", type=int, choices=(1, 2, 3), default=2)
     parser.add_argument("--kernel-size", type=int, default=17, help="samples per axis")
     parser.add_argument("--finer", type=int, default=4, help="how many times as fine the other is")
@@ -136,7 +141,7 @@ def main(arguments: list[str] | None = None) -> None:
     layers = {name: _kernel(name, chosen) for name in GENERATORS}
     layers["MAGNet\nregularized"] = _regularized(_kernel("MAGNet", chosen))
     draw(layers, chosen.out, chosen.kernel_size, chosen.finer)
-    print(f"drew a kernel of {', '.join(GENERATORS)} to {chosen.out}")
+    print(f"drew a kernel of {', '.join(GENERATORS)} to {chosen.out.resolve()}")
 
 
 def _kernel(name: str, chosen: argparse.Namespace) -> FlexConv:

@@ -129,6 +129,14 @@ def test_the_picture(tmp_path, capsys):
     assert str(out) in capsys.readouterr().out
 
 
+def test_the_pictures_file_is_named_in_full(tmp_path, capsys, monkeypatch):
+    pytest.importorskip("matplotlib")
+    monkeypatch.chdir(tmp_path)
+    main(["--dim", "1", "--kernel-size", "9", "--finer", "2"])
+    assert str(tmp_path / "generators_aliasing.png") in capsys.readouterr().out
+    assert (tmp_path / "generators_aliasing.png").exists()
+
+
 def test_the_picture_of_layers(tmp_path):
     pytest.importorskip("matplotlib")
     layers = {"a layer": random_layer(2, 0, 0.2), "another": random_layer(2, 0, 0.2, type="SIREN")}
