@@ -10,7 +10,7 @@ from typing import Any
 
 from ckconv.errors import UsageError, check_choice
 
-LARGEST = 3.4e38  # what float32 holds
+LARGEST, SMALLEST = 3.4e38, 1.2e-38  # what float32 holds; what is less is 0 in it
 UNSAID = 1e9  # an upper end from here on is not worth saying
 
 
@@ -25,6 +25,8 @@ class Range:
 
     def holds(self, value: float) -> bool:
         above = value > self.low if self.is_low_open else value >= self.low
+        if self.is_low_open and self.low == 0:
+            above = value >= SMALLEST
         below = value < self.high if self.is_high_open else value <= self.high
         return math.isfinite(value) and above and below
 
@@ -96,4 +98,5 @@ def _check_range(flag: str, value: Any, allowed: Range) -> None:
         if not allowed.holds(one):
             wrong = f"{flag}={values if isinstance(value, Iterable) else one}"
             too_large = "; this is too large" if UNSAID <= allowed.high < one else ""
-            raise UsageError(f"{wrong}: give {allowed}{too_large}")
+            too_small = "; this is too small" if 0 == allowed.low < one < SMALLEST else ""
+            raise UsageError(f"{wrong}: give {allowed}{too_large}{too_small}")

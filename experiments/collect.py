@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ckconv.errors import UsageError
 from experiments import tables
+from experiments.latex import COLUMNS, latex
 from experiments.runs import LeftOut, collect
 from program.files import write
 
@@ -20,18 +21,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for folder in options.folders:
             if not folder.is_dir():
                 raise UsageError(f"{folder}: there is no such folder; give folders of runs")
-        rows, left_out = collect(options.folders)
+        rows, left_out = collect(options.folders, options.dirty)
         lines = tables.make_lines(rows, tables.read_paper())
         shown = lines if options.all else [line for line in lines if line.here]
+        text = tables.markdown(shown, options.columns or tables.HEADER)
         if options.folders or options.all:
-            print(tables.markdown(shown) if shown else "no finished run\n")
-        for text in notes(left_out):
-            print(text)
+            print(text if shown else "no finished run\n")
+        for note in notes(left_out):
+            print(note)
         if options.out:
             options.out.mkdir(parents=True, exist_ok=True)
-            write(options.out / "table.md", tables.markdown(shown))
+            write(options.out / "table.md", text)
             write(options.out / "table.csv", tables.as_csv(shown))
-            write(options.out / "table.tex", tables.latex(shown))
+            write(options.out / "table.tex", latex(shown, options.columns or COLUMNS))
         if options.write:
             everything = tables.write_results(rows)
             lines = tables.make_lines(everything, tables.read_paper())
@@ -54,11 +56,31 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--all", action="store_true", help="also the presets that were not run")
     parser.add_argument("--out", type=Path, help="write table.md, table.csv and table.tex here")
     parser.add_argument(
+        "--columns",
+        type=columns,
+        help=f"of the tables, with commas between: {', '.join(tables.COLUMNS)}",
+    )
+    parser.add_argument(
+        "--dirty",
+        action="store_true",
+        help="also runs of code with changes that were not committed, marked with a +",
+    )
+    parser.add_argument(
         "--write",
         action="store_true",
         help="keep the figures in experiments/results.csv and make the readme's tables from it",
     )
     return parser
+
+
+def columns(text: str) -> list[str]:
+    """The names of columns. Raises `argparse.ArgumentTypeError` for one that there is not."""
+    names = text.split(",")
+    for name in names:
+        if name not in tables.COLUMNS:
+            known = ", ".join(tables.COLUMNS)
+            raise argparse.ArgumentTypeError(f"{name!r} is no column; choose from {known}")
+    return names
 
 
 def notes(left_out: list[LeftOut]) -> list[str]:

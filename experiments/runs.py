@@ -6,11 +6,12 @@ from cfg.flags import NEUTRAL, flatten, plain
 
 import functools
 import json
+import math
 import shlex
 import statistics
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from program.mistakes import preset_names
 IGNORED = (*NEUTRAL, "seed", "train.resume")  # flags in which runs of one row may differ
 TYPED = "+experiment="
 NO_PRESET = "(no preset)"
+CHANGED = "+"  # behind a commit: the code had changes on top of it
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,9 @@ class Run:
     commit: str
     finished: float  # when, in seconds since 1970
     figures: tuple[tuple[str, float], ...]  # by name; fractions in percent
+    parameters: int | None = None
+    sizes: str = ""  # of the kernels, as "5×5" or "5×5 to 9×9"
+    seconds: float | None = None
 
 
 @dataclass(frozen=True)
@@ -54,17 +59,23 @@ class Row:
     mean: float
     sd: float | None  # of the sample; None for a single seed
     seeds: str  # as "0 1 2"
-    commit: str
+    commit: str  # with `CHANGED` behind it where the code had changes
+    parameters: int | None = None
+    sizes: str = ""
+    seconds: float | None = None  # of a run, the mean
 
 
-def collect(folders: Iterable[Path]) -> tuple[list[Row], list[LeftOut]]:
-    """The rows of all runs in and under `folders`, and the runs that are in none of them."""
+def collect(folders: Iterable[Path], changed: bool = False) -> tuple[list[Row], list[LeftOut]]:
+    """The rows of all runs in and under `folders`, and the runs that are in none of them.
+
+    With `changed`, those of code with changes that were not committed are let in, marked.
+    """
     runs: list[Run] = []
     left_out: list[LeftOut] = []
     for folder in sorted({path.parent for root in folders for path in root.rglob(CONFIG)}):
         if "wandb" in folder.parts:  # its files are called the same
             continue
-        found = read(folder)
+        found = read(folder, changed)
         (runs if isinstance(found, Run) else left_out).append(found)
     groups = defaultdict(list)
     for run in runs:
@@ -77,7 +88,7 @@ def collect(folders: Iterable[Path]) -> tuple[list[Row], list[LeftOut]]:
     return rows, left_out
 
 
-def read(folder: Path) -> Run | LeftOut:
+def read(folder: Path, changed: bool = False) -> Run | LeftOut:
     """What a run's folder holds."""
     path = folder / RESULT
     if not path.exists() and (folder / PROFILE).exists():
@@ -90,14 +101,32 @@ def read(folder: Path) -> Run | LeftOut:
         result = json.loads(path.read_text())
         if result["status"] != "finished":
             return LeftOut(folder, "unfinished")
-        if result["dirty"]:
+        if result["dirty"] and not changed:
             return LeftOut(folder, "the code had changes that were not committed")
         commands = [*read_commands(folder / CONFIG), result["command"]]
         preset, changes = identify(commands, result["config"])
-        commit, time = result["commit"] or "unknown", path.stat().st_mtime
-        return Run(folder, preset, changes, result["seed"], commit, time, figures_of(result))
+        commit = (result["commit"] or "unknown") + (CHANGED if result["dirty"] else "")
+        return Run(
+            folder,
+            preset,
+            changes,
+            result["seed"],
+            commit,
+            path.stat().st_mtime,
+            figures_of(result),
+            result.get("parameters"),
+            sizes_of(result.get("kernel_sizes") or {}),
+            result.get("seconds"),
+        )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         return LeftOut(folder, f"{RESULT} cannot be read: {error!r}")
+
+
+def sizes_of(sizes: dict[str, list[int]]) -> str:
+    """The kernels' sizes over a network's layers, the smallest and the largest."""
+    ordered = sorted(sizes.values(), key=lambda size: (math.prod(size), size))
+    texts = ["\u00d7".join(map(str, size)) for size in ordered[:1] + ordered[-1:]]
+    return " to ".join(dict.fromkeys(texts))
 
 
 def figures_of(result: dict[str, Any]) -> tuple[tuple[str, float], ...]:
@@ -169,5 +198,16 @@ def make_rows(runs: list[Run]) -> list[Row]:
         values = [run.figures[index][1] for run in runs]
         sd = statistics.stdev(values) if len(values) > 1 else None
         mean = statistics.fmean(values)
-        rows.append(Row(first.preset, first.changes, figure, mean, sd, seeds, first.commit))
+        row = Row(first.preset, first.changes, figure, mean, sd, seeds, first.commit)
+        rows.append(replace(row, **measured(runs)))
     return rows
+
+
+def measured(runs: list[Run]) -> dict[str, Any]:
+    """What is told of the runs of a row beside their figures."""
+    seconds = [run.seconds for run in runs if run.seconds is not None]
+    return {
+        "parameters": runs[0].parameters,
+        "sizes": "; ".join(dict.fromkeys(run.sizes for run in runs)),
+        "seconds": round(statistics.fmean(seconds), 2) if seconds else None,
+    }

@@ -7,14 +7,14 @@ import functools
 import io
 import re
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import yaml
 
 from ckconv.errors import UsageError
-from experiments.runs import Row
+from experiments.runs import CHANGED, Row
 from program.files import write_csv
 
 FOLDER = Path(__file__).resolve().parent
@@ -37,6 +37,7 @@ HEADER = (
     *("result", "command", "paper", "here", "difference", "seeds", "code"),
     *("their weights, here", "cost"),
 )
+COLUMNS = (*HEADER, "parameters", "sizes", "seconds")
 MARKED = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
 
 
@@ -106,41 +107,40 @@ def _lines_of(section: str, preset: str, entry: dict, rows: list[Row]) -> list[L
     return lines
 
 
-def cells(line: Line) -> tuple[str, ...]:
-    """A line's texts, under `HEADER`."""
+def cells(line: Line, columns: Sequence[str] = HEADER) -> tuple[str, ...]:
+    """A line's texts in these columns, some of `COLUMNS`."""
     title = f"{line.title}, {FIGURES[line.figure]}".removesuffix(", ")
     command = "" if line.preset.startswith("(") else f"+experiment={line.preset}"
-    command = f"{command} {line.changes}".strip()
-    row, digits = line.here, 4 if line.figure in ("mse", "auc") else 2
-    published = _plus_minus(line.paper, None)
-    weights = "" if line.weights is None else _number(line.weights, digits)
-    if row is None:
-        return title, command, published, "", "", "", "", weights, line.cost
-    here = _plus_minus((row.mean,) if row.sd is None else (row.mean, row.sd), digits)
-    difference = _number(row.mean - line.paper[0], digits, sign=True) if line.paper else ""
-    ours = (here, difference, row.seeds, row.commit[:7])
-    return title, command, published, *ours, weights, line.cost
+    digits = 4 if line.figure in ("mse", "auc") else 2
+    texts = {"result": title, "command": f"{command} {line.changes}".strip(), "cost": line.cost}
+    texts["paper"] = _plus_minus(line.paper, None)
+    texts["their weights, here"] = "" if line.weights is None else _number(line.weights, digits)
+    if line.here is not None:
+        texts |= _measured(line.here, line.paper, digits)
+    return tuple(texts.get(column, "") for column in columns)
 
 
-def markdown(lines: list[Line]) -> str:
+def _measured(row: Row, paper: tuple[float, ...], digits: int) -> dict[str, str]:
+    return {
+        "here": _plus_minus((row.mean,) if row.sd is None else (row.mean, row.sd), digits),
+        "difference": _number(row.mean - paper[0], digits, sign=True) if paper else "",
+        "seeds": row.seeds,
+        "code": row.commit[:7] + (CHANGED if row.commit.endswith(CHANGED) else ""),
+        "parameters": "" if row.parameters is None else f"{row.parameters:,}",
+        "sizes": row.sizes,
+        "seconds": "" if row.seconds is None else f"{row.seconds:.0f}",
+    }
+
+
+def markdown(lines: list[Line], columns: Sequence[str] = HEADER) -> str:
     """A Markdown table."""
-    rows = [HEADER, ("---",) * len(HEADER)]
+    rows = [columns, ("---",) * len(columns)]
     for line in lines:
-        title, command, *rest = cells(line)
-        rows.append((title, f"`{command}`" if command else "", *rest))
+        texts = dict(zip(columns, cells(line, columns)))
+        if texts.get("command"):
+            texts["command"] = f"`{texts['command']}`"
+        rows.append(tuple(texts.values()))
     return "".join("|" + "".join(f" {x} |" if x else " |" for x in row) + "\n" for row in rows)
-
-
-def latex(lines: list[Line]) -> str:
-    """A LaTeX tabular, without the commands."""
-    columns = [i for i, name in enumerate(HEADER) if name != "command"]
-    rows = [[cells(line)[i] for i in columns] for line in lines]
-    body = "".join(f"{' & '.join(_escaped(text) for text in row)} \\\\\n" for row in rows)
-    header = " & ".join(HEADER[i] for i in columns)
-    return (
-        f"\\begin{{tabular}}{{l{'r' * (len(columns) - 1)}}}\n\\hline\n{header} \\\\\n\\hline\n"
-        f"{body}\\hline\n\\end{{tabular}}\n"
-    )
 
 
 def as_csv(lines: list[Line]) -> str:
@@ -166,8 +166,16 @@ def read_results(path: Path = RESULTS) -> list[Row]:
         return []
     with open(path, newline="") as file:
         rows = list(csv.DictReader(file))
+    numbers = {"mean": float, "sd": float, "parameters": int, "seconds": float}
     return [
-        Row(**{**row, "mean": float(row["mean"]), "sd": float(row["sd"]) if row["sd"] else None})
+        Row(
+            **{
+                name: numbers[name](text) if text else None
+                for name, text in row.items()
+                if name in numbers
+            },
+            **{name: text for name, text in row.items() if name not in numbers},
+        )
         for row in rows
     ]
 
@@ -223,8 +231,3 @@ def _number(value: float, digits: int | None, sign: bool = False) -> str:
     """A number with so many digits, or as it was published."""
     text = str(value) if digits is None else f"{value:{'+' if sign else ''}.{digits}f}"
     return text.replace("-", "\u2212")
-
-
-def _escaped(text: str) -> str:
-    text = re.sub(r"([_%&#$])", r"\\\1", text).replace("±", r"$\pm$").replace("\u2212", "$-$")
-    return text.replace("×", r"$\times$").replace("→", r"$\to$")

@@ -106,6 +106,8 @@ def test_no_number_is_infinite_or_none_at_all(flag, value):
         ("net.block_width_factors", [0.01, 2]),
         ("net.no_hidden", 10**9),
         ("train.lr", 1e300),
+        ("train.lr", 1e-300),
+        ("kernel.omega_0", 1e-300),
         ("train.batch_size", 10**12),
         ("train.scheduler_params.decay_steps", [4, -1]),
         ("conv.horizon", "9" * 5000),

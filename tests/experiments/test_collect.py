@@ -10,12 +10,14 @@ import io
 import json
 import os
 import statistics
+from dataclasses import replace
 
 import pytest
 
 from ckconv import UsageError
 from experiments import tables
 from experiments.collect import main
+from experiments.latex import escaped, latex
 from experiments.runs import NO_PRESET, collect
 from program.command_line import compose
 from program.mistakes import preset_names
@@ -264,3 +266,58 @@ def test_the_tables_of_the_readme_are_those_of_the_files():
         text = path.read_text()
         assert f"<!-- table: {mark} -->" in text
         assert tables.fill_in(text, lines) == text, "run: python -m experiments.collect --write"
+
+
+def test_latex_rows_are_named_by_what_differs(tmp_path):
+    for name, accuracy in (("SIREN", 0.8), ("Gabor", 0.85), ("MAGNet", 0.9)):
+        flags = (f"kernel.type={name}", "net.no_hidden=20", "train.epochs=7")
+        sizes = {"stem": [3, 3], "head": [5, 7]}
+        leave_run(
+            tmp_path / name, accuracy, *flags, parameters=1234, seconds=9.6, kernel_sizes=sizes
+        )
+    rows, _ = collect([tmp_path])
+    columns = ["result", "here", "parameters", "sizes", "seconds"]
+    lines = latex(tables.make_lines(rows, {}), columns).splitlines()
+    assert lines[1:4] == [r"\begin{tabular}{lrrrr}", r"\toprule", " & ".join(columns) + r" \\"]
+    assert lines[4] == r"\midrule" and lines[8] == r"\bottomrule"
+    named = {
+        line.split(" & ")[0]: line.split(" & ")[1:] for line in lines[5:8]
+    }  # MAGNet is the default, and so no change
+    start = "(no preset)"
+    assert set(named) == {
+        rf"{start}, \texttt{{kernel.type=SIREN}}",
+        rf"{start}, \texttt{{kernel.type=Gabor}}",
+        start,
+    }
+    rest = ["90.00", "1,234", r"3$\times$3 to 5$\times$7", r"10 \\"]
+    assert named[start] == rest
+
+
+def test_changed_code_is_let_in_where_it_is_asked_for_and_marked(tmp_path):
+    leave_run(tmp_path / "run", 0.8, PRESET, dirty=True)
+    rows, left_out = collect([tmp_path])
+    assert rows == [] and "not committed" in left_out[0].reason
+    rows, left_out = collect([tmp_path], changed=True)
+    assert left_out == [] and tables.cells(lines_of(rows)[0], ["code"]) == ("aaaaaaa+",)
+
+
+def test_columns_are_chosen(tmp_path, capsys):
+    leave_run(tmp_path / "run", 0.8, PRESET, parameters=671_650)
+    assert main([str(tmp_path), "--columns", "result,here,parameters"]) == 0
+    assert "| 80.00 | 671,650 |" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        main([str(tmp_path), "--columns", "nope"])
+    assert "'nope' is no column; choose from result, command" in capsys.readouterr().err
+
+
+def test_signs_of_latex_are_written_out():
+    assert escaped("a_b & 50% ~{x}") == r"a\_b \& 50\% \textasciitilde{}\{x\}"
+
+
+def test_figures_written_by_an_earlier_version_are_read(tmp_path):
+    path = tmp_path / "results.csv"
+    path.write_text("preset,changes,figure,mean,sd,seeds,commit\nx,,accuracy,1.5,,0,abc\n")
+    [row] = tables.read_results(path)
+    assert (row.mean, row.sd, row.parameters, row.sizes, row.seconds) == (1.5, None, None, "", None)
+    tables.write_results([replace(row, changes="a=1", parameters=3, sizes="3", seconds=2.0)], path)
+    assert tables.read_results(path)[1].parameters == 3
