@@ -18,6 +18,7 @@ from training.report import wandb_log
 
 NETWORK = ("net.", "kernel.", "conv.", "mask.")
 DATA = ("dataset", "cross_res.resize", "cross_res.interpolation", "cross_res.blur")
+OF_A_TEST = ("dataset_params.sr_test", "dataset_params.sr_positions")  # not of what was trained
 
 
 def adopt(cfg: DictConfig, typed: tuple[str, ...] = ()) -> DictConfig:
@@ -40,7 +41,8 @@ def adopt(cfg: DictConfig, typed: tuple[str, ...] = ()) -> DictConfig:
         adopted += DATA
     cfg = cfg.copy()
     for flag in given.keys() & saved.keys() - chosen:
-        if flag.startswith(adopted) and given[flag] != saved[flag]:
+        is_adopted = flag.startswith(adopted) and flag not in OF_A_TEST
+        if is_adopted and given[flag] != saved[flag]:
             OmegaConf.update(cfg, flag, saved[flag])
     return cfg
 

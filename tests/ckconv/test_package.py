@@ -54,8 +54,16 @@ def imports(path: Path) -> set[str]:
 def test_the_library_never_looks_up():
     allowed = {*sys.stdlib_module_names, "ckconv", "torch", "numpy", "scipy", "matplotlib"}
     allowed.add("jaxtyping")  # for annotations, which nobody reads at run time: see below
+    optional = {"trained.py": {"safetensors", "huggingface_hub"}}  # the extra `hub`
     for path in (PROJECT / "ckconv").rglob("*.py"):
-        assert imports(path) <= allowed, path
+        assert imports(path) <= allowed | optional.get(path.name, set()), path
+
+
+def test_the_extra_for_the_hub_is_imported_where_it_is_asked_for_alone():
+    script = "import sys, ckconv; print({'safetensors', 'huggingface_hub'} & set(sys.modules))"
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=60)
+    assert done.stdout == "set()\n", done.stderr
 
 
 def test_shapes_in_annotations_cost_no_package():
