@@ -368,7 +368,7 @@ def test_refusals_are_one_sentence(flags, sentence, tmp_path, monkeypatch, capsy
 PARAMETERS = {
     "crossres_cifar10_any": 671_650,
     "crossres_cifar10_conv3": 169_990,
-    "crossres_cifar10_conv33": 5_310_790,
+    "crossres_cifar10_conv33": 19_998_790,
     "crossres_cifar10_flexnet7": 671_650,
     "crossres_cifar10_flexnet7_gabor": 671_650,
     "crossres_cifar10_flexnet7_gabor_mask": 671_650,
