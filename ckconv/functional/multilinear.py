@@ -12,6 +12,8 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
+from ckconv.functional.ways import full_precision
+
 
 @runtime_checkable
 class Multilinear(Protocol):
@@ -40,7 +42,8 @@ class _Function(torch.autograd.Function):
 class _Product(_Function):
     @staticmethod
     def forward(operation: Multilinear, *factors: Tensor) -> Tensor:
-        return operation.product(*factors)
+        with full_precision(factors[0].device):
+            return operation.product(*factors)
 
     @staticmethod
     def backward(ctx, grad: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN001
@@ -58,7 +61,8 @@ class _Product(_Function):
 class _Gradient(_Function):
     @staticmethod
     def forward(operation: Multilinear, *tensors: Tensor) -> tuple[Tensor, ...]:
-        return operation.gradient(*tensors)
+        with full_precision(tensors[0].device):  # a backward pass may be under autocast too
+            return operation.gradient(*tensors)
 
     @staticmethod
     def backward(ctx, *grads: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN001

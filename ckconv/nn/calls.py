@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import is_dataclass
 from typing import TYPE_CHECKING
@@ -80,13 +81,27 @@ def check_groups(in_channels: int, out_channels: int, groups: int) -> None:
         )
 
 
+def ratios(ratio: float | Sequence[float], dim: int) -> list[float]:
+    """A ratio of resolutions per axis; raises `UsageError` for what is none."""
+    given = list(ratio) if isinstance(ratio, list | tuple) else [ratio] * dim
+    for one in given:
+        is_number = isinstance(one, int | float) and not isinstance(one, bool)
+        if len(given) != dim or not is_number or not 0 < one < math.inf:
+            raise UsageError(
+                f"ratio={ratio}: give a positive number, new / present resolution, or one for each "
+                f"of the {dim} axes"
+            )
+    return [float(one) for one in given]
+
+
 def refuse_export(layer: CKConv) -> None:
     """Raise where a graph of the layer is being made that shall run without it.
 
     Its kernel's size follows from its weights, which no exported graph knows.
     """
-    is_exporting = getattr(torch.compiler, "is_exporting", bool)  # old ones: of no kind that passes
-    if is_exporting() or torch.onnx.is_in_onnx_export():
+    # not `torch.compiler.is_exporting()`, which is also true where code is compiled
+    is_exporting = getattr(torch.compiler, "_is_exporting_flag", False)
+    if is_exporting or torch.onnx.is_in_onnx_export():
         raise UsageError(_EXPORT.format(type(layer).__name__))
 
 
@@ -97,6 +112,7 @@ def refuse_script(layer: CKConv) -> None:
 
 def check_input_shape(layer: CKConv, x: Tensor) -> None:
     """Raise for what is not (B, C, *size), or without B, with the layer's channels."""
+    refuse_export(layer)
     check_input(x)
     dim = layer.dim
     if x.ndim in (dim + 1, dim + 2) and x.shape[-dim - 1] == layer.in_channels:

@@ -122,7 +122,6 @@ class CKConv(nn.Module):
 
     def _meet(self, x: Tensor) -> None:
         """Check an input; the first one fixes a size that is still open."""
-        calls.refuse_export(self)
         calls.check_input_shape(self, x)
         if self.kernel_size is None:
             self._fix_size(size_for(self.horizon, x.shape[-self.dim :], self.causal_axis))
@@ -168,8 +167,7 @@ class CKConv(nn.Module):
         functions = hidden.view(-1, *[len(axis) for axis in axes])  # (H, *size)
         # The output map's bias is the weight of one more function, which is one everywhere.
         functions = torch.cat((functions, torch.ones_like(functions[:1])))
-        output = self.generator.output
-        weight = torch.cat((output.effective_weight(), output.bias[:, None]), dim=1)
+        weight = self.generator.output()
         basis = functions * self._weighting(axes)
         basis = basis if self.grid is None else self.grid.smoothed(basis)
         return FactoredKernel(weight.view(*self.kernel_channels, -1), basis)
@@ -242,7 +240,7 @@ class CKConv(nn.Module):
         growth of the number of samples, so that the sum over it, an integral, stays the same
         (FlexConv paper, section 3.3). The ratio is relative to the layer as it is now.
         """
-        ratios = [float(ratio)] * self.dim if isinstance(ratio, int | float) else list(ratio)
+        ratios = calls.ratios(ratio, self.dim)
         sizes = []
         for n, r in zip(self._known_kernel_size(), ratios):
             sizes.append(max(int((n - 1) * r + 1e-6) + 1, 1))

@@ -19,6 +19,13 @@ def is_mapped(x: Tensor) -> bool:
     return False
 
 
+def unwrapped(x: Tensor) -> Tensor:
+    """The tensor of numbers under what `torch.func` differentiates, for one that is not mapped."""
+    while not torch.compiler.is_compiling() and _functorch.is_functorch_wrapped_tensor(x):
+        x = _functorch.get_unwrapped(x)
+    return x
+
+
 def only_row(x: Tensor) -> Tensor:
     """The numbers (n,) that all tensors have which x stands for.
 

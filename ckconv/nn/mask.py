@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ckconv.config import ConvConfig, MaskConfig, time_axis
 from ckconv.errors import UsageError
-from ckconv.nn.mapped import is_mapped
+from ckconv.nn.mapped import is_mapped, unwrapped
 
 # Under twice this, sigma is bent away from zero. The finest kernels in the papers, of 16,000
 # samples, have a step of 1.25e-4: a mask this narrow keeps a single sample.
@@ -109,7 +109,7 @@ class Mask(nn.Module):
         for d, axis in enumerate(axes):
             factor = self.profile((axis - self.mean[d]) / sigma[d])
             mask = factor if mask is None else mask[..., None] * factor
-        return mask
+        return mask * self._window([len(axis) for axis in axes]) if self._is_windowed else mask
 
     @torch.no_grad()
     def crop(self, size: Sequence[int]) -> tuple[tuple[int, int], ...]:
@@ -119,7 +119,7 @@ class Mask(nn.Module):
         and centred; along the axis of time only the past is cropped. At least one sample is
         always kept. All of them are where the mask does not crop, or has no numbers (`meta`).
         """
-        if not self.dynamic_cropping or self.sigma.is_meta:
+        if not self.dynamic_cropping or self.sigma.is_meta or self._is_windowed:
             return tuple((0, n) for n in size)
         if is_mapped(self.sigma) or is_mapped(self.mean):
             raise ValueError(
@@ -127,7 +127,8 @@ class Mask(nn.Module):
                 "mapped as one: set mask.dynamic_cropping=False, as in FlexConv2d(..., "
                 "mask=MaskConfig(dynamic_cropping=False)), or layer.mask.dynamic_cropping = False"
             )
-        mean, sigma = torch.stack((self.mean, self.effective_sigma)).double().tolist()
+        both = torch.stack((self.mean, self.effective_sigma))
+        mean, sigma = unwrapped(both).double().tolist()
         return self.ranges(size, mean, sigma)
 
     def ranges(
@@ -140,7 +141,7 @@ class Mask(nn.Module):
             if not math.isfinite(m + s):
                 ranges.append((0, n))  # training has diverged: leave the report to the loss
             elif axis == self.causal_axis:
-                start = self.first_kept((m - reach * s + 1) * (n - 1) / 2)
+                start = int(self.first_kept((m - reach * s + 1) * (n - 1) / 2))
                 ranges.append((min(max(start, 0), n - 1), n))
             else:
                 drop = math.ceil((1 - abs(m) - reach * s) * (n - 1) / 2)
@@ -148,10 +149,34 @@ class Mask(nn.Module):
                 ranges.append((drop, n - drop))
         return tuple(ranges)
 
+    @property
+    def _is_windowed(self) -> bool:
+        """Whether zeros stand for what is cropped: in compiled evaluations.
+
+        Compiled code cannot read a size from numbers. In training it stops for that.
+        """
+        return self.dynamic_cropping and not self.training and torch.compiler.is_compiling()
+
+    def _window(self, size: Sequence[int]) -> Tensor:
+        """One where a kernel of `size` is kept by `ranges`, elsewhere zero."""
+        reach, sigma, window = self.reach(self.threshold), self.effective_sigma, None
+        for axis, n in enumerate(size):
+            at = torch.arange(n, device=sigma.device)
+            m, s = self.mean[axis], sigma[axis]
+            if axis == self.causal_axis:
+                first = self.first_kept((m - reach * s + 1) * (n - 1) / 2)
+                kept = (at >= first) | (at == n - 1)
+            else:
+                first = ((1 - m.abs() - reach * s) * (n - 1) / 2).ceil().clamp(max=(n - 1) // 2)
+                kept = (at >= first) & (at <= n - 1 - first)
+            kept = kept.to(sigma.dtype)
+            window = kept if window is None else window[..., None] * kept
+        return window
+
     @staticmethod
-    def first_kept(root: float) -> int:
+    def first_kept(root: float | Tensor) -> float | Tensor:
         """The first sample that is kept along the axis of time, from where the root is."""
-        return math.ceil(root)
+        return -(-root // 1)
 
     @torch.no_grad()
     def widen(self, size: Sequence[int]) -> None:
@@ -199,8 +224,8 @@ class FixedGaussianMask(GaussianMask):
     learns_mean: ClassVar[bool] = False
 
     @staticmethod
-    def first_kept(root: float) -> int:
-        return math.floor(root)
+    def first_kept(root: float | Tensor) -> float | Tensor:
+        return root // 1
 
 
 class ExponentialMask(Mask):

@@ -66,7 +66,13 @@ class PointwiseLinear(nn.Module):
             return self.weight
         return self.weight_v * (self.weight_g / self.weight_v.norm(dim=1, keepdim=True))
 
-    def forward(self, x: Float[Tensor, "in N"]) -> Float[Tensor, "out N"]:
+    def forward(self, x: Float[Tensor, "in N"] | None = None) -> Tensor:
+        """(in, N) -> (out, N); without x the map itself, [W b], (out, in + 1).
+
+        By a call, so that hooks that make the weights, as those of pruning, are run.
+        """
+        if x is None:
+            return torch.cat((self.effective_weight(), self.bias[:, None]), dim=1)
         return torch.addmm(self.bias[:, None], self.effective_weight(), x)  # (out, N)
 
 

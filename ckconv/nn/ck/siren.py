@@ -34,9 +34,10 @@ class SineLayer(nn.Module):
         self.scale_bias = scale_bias
 
     def forward(self, x: Float[Tensor, "in N"]) -> Float[Tensor, "out N"]:
-        weight = self.omega_0 * self.linear.effective_weight()
-        bias = self.omega_0 * self.linear.bias if self.scale_bias else self.linear.bias
-        return torch.sin(torch.addmm(bias[:, None], weight, x))  # (out, N)
+        both = self.linear()  # (out, in + 1)
+        weight, bias = self.omega_0 * both[:, :-1], both[:, -1:]
+        bias = self.omega_0 * bias if self.scale_bias else bias
+        return torch.sin(torch.addmm(bias, weight, x))  # (out, N)
 
 
 class SIREN(Generator):
