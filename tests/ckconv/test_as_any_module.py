@@ -180,9 +180,9 @@ def test_autocast_around_forward_and_backward(use_fft):
     expected = gradients(model, x)
     with torch.autocast("cpu", torch.bfloat16):
         found = gradients(model, x)
-    for name, grad in expected.items():
-        assert found[name].dtype == torch.float32
-        assert (found[name] - grad).norm() < 0.1 * grad.norm(), name
+    assert all(grad.dtype == torch.float32 for grad in found.values())
+    exact, rounded = (torch.cat([g.flatten() for g in each.values()]) for each in (expected, found))
+    assert (rounded - exact).norm() < 0.05 * exact.norm()
 
 
 @both
@@ -266,8 +266,14 @@ COMPILED = {
 }
 
 
-@both
-@pytest.mark.parametrize("name", COMPILED)
+EVERY = [(name, use_fft) for name in COMPILED for use_fft in BACKENDS]
+QUICK = [("no mask", "False"), ("in evaluation", "False")]
+
+
+@pytest.mark.parametrize(
+    ("name", "use_fft"),
+    [pytest.param(*c, marks=[] if c in QUICK else [pytest.mark.slow]) for c in EVERY],
+)
 def test_compiled_whole(name, use_fft):
     torch.manual_seed(0)
     layer = COMPILED[name](use_fft)

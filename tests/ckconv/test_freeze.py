@@ -196,5 +196,7 @@ EXPORTERS = {
 def test_without_freeze_a_sentence_names_it(how):
     if how == "onnx":
         pytest.importorskip("onnx")
+    if how in ("export", "strict") and not hasattr(torch.compiler, "_is_exporting_flag"):
+        pytest.skip("this PyTorch does not tell layers that they are exported")
     with pytest.raises(Exception, match=r"ckconv\.freeze\(model\)"):
         EXPORTERS[how](nn.Sequential(FlexConv2d(2, 4, 9), nn.ReLU()).eval(), data(2))
