@@ -5,6 +5,7 @@ from __future__ import annotations
 from cfg.flags import known_flags
 from cfg.schema import Config
 
+import contextlib
 import functools
 import os
 import sys
@@ -22,12 +23,13 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from ckconv.errors import UsageError
-from program import ckconv_commands, distributed
+from program import ckconv_commands, distributed, streams
 from program.arguments import readable, readable_arguments
-from program.folder import LAST, forget_failure, remove_if_empty, run_folder, write_failure
+from program.folder import LAST, FolderTaken, remove_if_empty, run_folder, write_failure
 from program.help import help_text
 from program.interruption import EXIT_CODE, Interrupted, hang_up
-from program.mistakes import sentence, unknown_flag, unresolved
+from program.lock import own_folder
+from program.mistakes import as_typed, sentence, unknown_flag, unresolved
 
 FREE_FORM = ("dataset_params.options",)  # groups whose flags the schema does not know
 CONFIG_FOLDER = Path(__file__).resolve().parent.parent / "cfg"
@@ -96,9 +98,11 @@ def program(run: Callable[[Config, Job], float | None]) -> Callable[[], None]:
 
     @functools.wraps(run)
     def main() -> None:
-        distributed.setup()
+        streams.make_usable()
         os.environ["HYDRA_FULL_ERROR"] = "1"
+        os.environ["MPLBACKEND"] = "Agg"  # pictures go to files, whatever a terminal is set to
         try:
+            distributed.setup()
             _compose_and_run(run, sys.argv[1:])
         except BrokenPipeError:
             hang_up()
@@ -143,27 +147,44 @@ def _run_job(run: Callable[[Config, Job], float | None], cfg: DictConfig) -> flo
     overrides = OmegaConf.to_container(hydra_cfg.overrides.task, resolve=False)
     typed = tuple(override.split("=")[0].lstrip("+") for override in overrides)
     is_sweep = hydra_cfg.mode == RunMode.MULTIRUN
+    flag = "hydra.sweep.dir" if is_sweep else "hydra.run.dir"
+    if not OmegaConf.select(HydraConfig.instance().cfg, flag):
+        _fail(f"{flag}=: is empty; give the folder that the run's files shall go to")
     if is_sweep:
         sys.argv = [f"{hydra_cfg.job.name}.py", *overrides]  # repeats this run of the sweep
     try:
-        if distributed.is_main():
-            forget_failure(folder)
-        return run(check_flags(cfg), Job(folder, typed))
+        with own_folder(folder):
+            return _recorded(run, cfg, Job(folder, typed))
     except KeyboardInterrupt:
-        goes_on = f"; train.resume={folder} continues it" if (folder / LAST).exists() else ""
+        goes_on = (
+            f"; {as_typed('train.resume', folder)} continues it" if (folder / LAST).exists() else ""
+        )
         _fail(f"interrupted{goes_on}", status=130)
     except Interrupted as stop:
-        _fail(f"stopped by {stop.signal_name}; train.resume={folder} continues it", EXIT_CODE)
+        again = as_typed("train.resume", folder)
+        _fail(f"stopped by {stop.signal_name}; {again} continues it", EXIT_CODE)
     except BrokenPipeError:
         hang_up()
     except Exception as error:
         message = sentence(error)
-        if distributed.is_main():
-            write_failure(folder, message or repr(error))
-            remove_if_empty(folder)
         if message is None or is_sweep:
             raise JobError(error) from error
         _fail(message)
+
+
+def _recorded(
+    run: Callable[[Config, Job], float | None], cfg: DictConfig, job: Job
+) -> float | None:
+    """Run a job, and leave in its folder why it failed."""
+    try:
+        return run(check_flags(cfg), job)
+    except (BrokenPipeError, FolderTaken):
+        raise
+    except Exception as error:
+        if distributed.is_main():
+            write_failure(job.folder, sentence(error) or repr(error))
+            remove_if_empty(job.folder)
+        raise
 
 
 def _leaves(cfg: DictConfig, prefix: str = "") -> list[str]:
@@ -184,7 +205,8 @@ def _is_optional(flag: str) -> bool:
 
 
 def _fail(message: str, status: int = 1) -> typing.NoReturn:
-    sys.stdout.flush()
+    streams.flush()
     if distributed.is_first_to_speak():
-        print(f"error: {message}", file=sys.stderr, flush=True)
+        with contextlib.suppress(OSError):
+            print(f"error: {message}", file=sys.stderr, flush=True)
     sys.exit(status)

@@ -40,17 +40,36 @@ def setup() -> None:
     local number, and only process 0 prints.
     """
     global _store, _preparation
+    _check_environment()
     if not all(name in os.environ for name in LAUNCHED) or dist.is_initialized():
         return
     backend = "gloo"
     if torch.cuda.is_available() and local_world_size() <= torch.cuda.device_count():
         torch.cuda.set_device(local_rank())
         backend = "cpu:gloo,cuda:nccl"
-    _store, rank, size = next(iter(rendezvous("env://", timeout=TIMEOUT)))
-    dist.init_process_group(backend, store=_store, rank=rank, world_size=size, timeout=TIMEOUT)
+    try:
+        _store, rank, size = next(iter(rendezvous("env://", timeout=TIMEOUT)))
+        dist.init_process_group(backend, store=_store, rank=rank, world_size=size, timeout=TIMEOUT)
+    except (RuntimeError, ValueError, OverflowError) as error:
+        given = " ".join(f"{name}={os.environ[name]}" for name in LAUNCHED)
+        raise UsageError(
+            f"{given}: the processes of this run cannot meet there; start them with torchrun, or "
+            "unset these variables"
+        ) from error
     _preparation = dist.new_group(backend="gloo", timeout=PREPARATION_TIMEOUT)
     if rank:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115, kept open until the process ends
+
+
+def _check_environment() -> None:
+    """Raise `UsageError` for what no launcher sets."""
+    for name in (*LAUNCHED, "LOCAL_RANK", "LOCAL_WORLD_SIZE"):
+        given = os.environ.get(name, "0")
+        if name != "MASTER_ADDR" and not (given.isascii() and given.isdigit()):
+            raise UsageError(
+                f"{name}={given}: is not a number; start the processes with torchrun, which sets "
+                "this variable, or unset it"
+            )
 
 
 def shutdown() -> None:

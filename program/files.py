@@ -11,6 +11,7 @@ import csv
 import io
 import json
 import os
+import secrets
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,7 +28,8 @@ def complete(path: Path) -> Iterator[Path]:
 
     Nothing is left of it after an exception. Raises `OSError` naming `path`.
     """
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    own = f"{os.getpid()}-{secrets.token_hex(4)}"  # containers have the same process numbers
+    temporary = path.with_name(f".{path.stem}.{own}.part{path.suffix}")
     try:
         yield temporary
         with open(temporary, "rb+") as file:
@@ -38,6 +40,17 @@ def complete(path: Path) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def sweep(folder: Path) -> None:
+    """Remove what processes that were killed while they wrote left in a folder and those in it.
+
+    For a folder that no other process is writing to.
+    """
+    for pattern in (".*.part", ".*.part.*"):
+        for path in (*folder.glob(pattern), *folder.glob(f"*/{pattern}")):
+            with contextlib.suppress(OSError):
+                path.unlink()
 
 
 def write(path: Path, content: str | bytes | memoryview) -> None:

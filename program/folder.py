@@ -26,11 +26,16 @@ STAGES, FINE_TUNING = "stages.json", "fine_tuning"  # of run_crossres.py
 PROFILE, TIMINGS = "profile.json", "timings.csv"  # of run_profiler.py
 TRACE, PROFILE_PICTURE = "trace.json", "profile.png"
 DOWNLOADS = "downloads"
+LOCK = ".lock"  # held by the process that works in the folder
 SWEEP = "multirun.yaml"  # Hydra's, in the folder of a sweep
 PROGRAMS = ("run_experiment.py", "run_crossres.py", "run_profiler.py")
 
 NO_RESUME = ("", "False", "None")  # values of train.resume that start afresh
 OWN_FOLDER = ("auto", "True")  # values that continue whatever the run's own folder holds
+
+
+class FolderTaken(UsageError):
+    """A run's folder belongs to another run, so that nothing is written to it."""
 
 
 def run_folder(resume: str, fresh: str) -> str:
@@ -72,8 +77,12 @@ def made_folder(flag: str, given: str) -> Path | None:
 
 
 def write_config(folder: Path, cfg: Config) -> None:
-    """Write the composed config, under the commands that the run was begun and continued by."""
+    """Write the composed config, under the commands that the run was begun and continued by.
+
+    The run has begun: what an earlier one in this folder left by `write_failure` goes.
+    """
     code_version()
+    (folder / FAILURE).unlink(missing_ok=True)
     path = folder / CONFIG
     continued = path.exists() and cfg.train.resume not in NO_RESUME
     commands = read_commands(path) if continued else []
@@ -95,7 +104,9 @@ def others(folder: Path) -> str:
 
 def read_commands(path: Path) -> list[str]:
     """The commands that stand above a config."""
-    return [line[2:] for line in path.read_text().splitlines() if line.startswith("# ")]
+    return [
+        line[2:] for line in path.read_text(errors="replace").splitlines() if line.startswith("# ")
+    ]
 
 
 def write_failure(folder: Path, message: str) -> None:
@@ -112,6 +123,8 @@ def remove_if_empty(folder: Path) -> None:
     keeps of a sweep.
     """
     with contextlib.suppress(OSError):  # it is not empty, or not ours
+        if [path.name for path in folder.iterdir()] == [LOCK]:
+            (folder / LOCK).unlink()
         folder.rmdir()
         for parent in folder.parents:
             if not parent.is_relative_to(Path.cwd()) or parent == Path.cwd():
@@ -119,8 +132,3 @@ def remove_if_empty(folder: Path) -> None:
             if [path.name for path in parent.iterdir()] == [SWEEP]:
                 (parent / SWEEP).unlink()
             parent.rmdir()
-
-
-def forget_failure(folder: Path) -> None:
-    """Remove what an earlier run in this folder left by `write_failure`."""
-    (folder / FAILURE).unlink(missing_ok=True)

@@ -6,10 +6,13 @@ from cfg.flags import known_flags
 
 import difflib
 import errno
+import os
 import re
+import shlex
 import sys
 from pathlib import Path
 
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf.errors import (
     InterpolationResolutionError,
@@ -49,6 +52,7 @@ MEANT = {  # what flags of other programs are called here
     "width": "net.no_hidden",
 }
 DISK_ERRORS = {
+    errno.ENOENT: "no such file or folder; it may have been removed",
     errno.EACCES: "permission denied",
     errno.EPERM: "permission denied",
     errno.EROFS: "the file system is read-only",
@@ -60,6 +64,13 @@ DISK_ERRORS = {
     errno.ENAMETOOLONG: "the name is too long",
     errno.EIO: "the disk reports an input/output error",
 }
+
+
+# What PyTorch says where memory on a CPU is used up, or would be on any machine.
+NO_MEMORY = re.compile(
+    r"can't allocate memory|not enough memory|Cannot allocate memory"
+    r"|Storage size calculation overflowed|std::bad_alloc"
+)
 
 
 def preset_names() -> list[str]:
@@ -97,17 +108,37 @@ def sentence(error: BaseException, composing: bool = False) -> str | None:
     if composing and isinstance(error, HydraException | OmegaConfBaseException | ValueError):
         return _composition(error)
     if isinstance(error, OSError) and (composing or error.errno in DISK_ERRORS):
-        where = error.filename or "the output folder"
-        reason = DISK_ERRORS.get(error.errno, error.strerror)
-        return f"{where}: {reason}; choose another folder with hydra.run.dir=..."
+        return _disk(error, composing)
     return _memory(error)
+
+
+def _disk(error: OSError, composing: bool) -> str:
+    reason = DISK_ERRORS.get(error.errno, error.strerror)
+    if error.filename is None and not composing:
+        return f"the standard output cannot be written to: {reason}"
+    where = error.filename or "the output folder"
+    advice = "choose another folder with hydra.run.dir=..."
+    if HydraConfig.initialized() and not composing:
+        folder = Path(HydraConfig.get().runtime.output_dir)
+        if folder not in Path(os.fsdecode(where)).absolute().parents:
+            advice = "give a file or folder that can be read and written"
+    return f"{where}: {reason}; {advice}"
+
+
+def as_typed(flag: str, value: object) -> str:
+    """A flag as it is typed in a shell, in the quotes that it and Hydra need."""
+    text = str(value)
+    if not re.fullmatch(r"[\w./~@%+-]*", text, re.ASCII):
+        text = "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+    return shlex.quote(f"{flag}={text}")
 
 
 def _memory(error: BaseException) -> str | None:
     """The sentence for a want of memory, with the figure where one is known; None for others."""
     text = str(error)
     asked = re.search(r"tried to allocate (\d+) bytes|Unable to allocate ([\d.]+ \w+)", text)
-    if type(error).__name__ != "OutOfMemoryError" and not asked:
+    is_known = type(error).__name__ == "OutOfMemoryError" or isinstance(error, MemoryError)
+    if not (asked or is_known or NO_MEMORY.search(text)):
         return None
     size = bytes_text(int(asked[1])) if asked and asked[1] else asked[2] if asked else ""
     what = f"a tensor of {size} does not fit into memory" if size else "the memory is used up"
