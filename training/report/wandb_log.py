@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from cfg.schema import Wandb
 
-import netrc
+import inspect
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
-from urllib.parse import urlparse
 
 from ckconv.errors import UsageError
 from program import distributed
-from program.folder import DOWNLOADS
+from program.folder import DOWNLOADS, made_folder
 
 INIT_TIMEOUT = 30  # seconds for the server to answer before logging goes on offline
 
@@ -56,24 +56,36 @@ class WandbLog:
         return self.run.id if self.run else None
 
     def log(self, values: dict[str, Any], step: int | None = None) -> None:
-        if self.run:
-            self.run.log(values, step=step)
+        self._tell(lambda run: run.log(values, step=step))
 
     def summarize(self, values: dict[str, Any]) -> None:
         """Set the run's final figures."""
-        if self.run:
-            self.run.summary.update(values)
+        self._tell(lambda run: run.summary.update(values))
 
     def image(self, path: Path, name: str = "") -> None:
         """Log a picture file, if there is one, under this name or its own."""
-        if self.run and path.exists():
+
+        def send(run: Any) -> None:
             import wandb
 
-            self.run.log({name or path.stem: wandb.Image(str(path))})
+            run.log({name or path.stem: wandb.Image(str(path))})
+
+        if path.exists():
+            self._tell(send)
 
     def finish(self, failed: bool = False) -> None:
-        if self.run:
-            self.run.finish(exit_code=int(failed))
+        self._tell(lambda run: run.finish(exit_code=int(failed)))
+
+    def _tell(self, send: Callable[[Any], None]) -> None:
+        """Send something to the run, if there is one; a run without W&B goes on where it fails."""
+        if self.run is None:
+            return
+        try:
+            send(self.run)
+        except Exception as error:  # a full disk, no network, a value that it refuses
+            reason = _reason(error)
+            print(f"W&B: {reason}; from here this run is logged to its own files only", flush=True)
+            self.run = None
 
 
 def _start(flags: Wandb, config: dict[str, Any], folder: Path, run_id: str | None) -> Any:
@@ -84,8 +96,7 @@ def _start(flags: Wandb, config: dict[str, Any], folder: Path, run_id: str | Non
         print(f"W&B: not installed ({error}); this run is logged to its own files only")
         return None
     mode = os.environ.get("WANDB_MODE") or ("online" if _has_account() else "offline")
-    directory = Path(flags.dir or folder)
-    directory.mkdir(parents=True, exist_ok=True)
+    directory = made_folder("wandb.dir", flags.dir) or folder
     settings = wandb.Settings(init_timeout=INIT_TIMEOUT, silent=True, console="off")
     for attempt in dict.fromkeys((mode, "offline")):
         try:
@@ -100,7 +111,7 @@ def _start(flags: Wandb, config: dict[str, Any], folder: Path, run_id: str | Non
                 settings=settings,
             )
         except Exception as error:  # whatever goes wrong here must not end the training
-            reason = " ".join(str(error).split())[:120]
+            reason = _reason(error)
             continue
         if attempt == "offline":
             why = "no account on this machine" if mode == "offline" else reason
@@ -111,14 +122,22 @@ def _start(flags: Wandb, config: dict[str, Any], folder: Path, run_id: str | Non
 
 
 def _has_account() -> bool:
-    """Whether a key is set in the environment or in the netrc file."""
-    if os.environ.get("WANDB_API_KEY"):
-        return True
-    host = urlparse(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname
+    """Whether W&B finds a key, wherever it looks for one; nobody is asked for it.
+
+    One that it cannot use, or cannot try without a network, is one too: starting says why.
+    """
+    import wandb
+
     try:
-        return netrc.netrc(os.environ.get("NETRC")).authenticators(host) is not None
-    except (OSError, netrc.NetrcParseError):
-        return False
+        if "prompt" in inspect.signature(wandb.login).parameters:
+            return bool(wandb.login(prompt=False))
+        return wandb.api.api_key is not None  # before version 0.30
+    except Exception:
+        return True
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(str(error).split())[:120] or type(error).__name__
 
 
 def fetch(filename: str, run_path: str, folder: Path) -> Path:
@@ -132,11 +151,6 @@ def fetch(filename: str, run_path: str, folder: Path) -> Path:
             f"pretrained_wandb=True: give {flags}.run_path=entity/project/run and "
             f"{flags}.filename=name"
         )
-    if not _has_account():
-        raise UsageError(
-            "pretrained_wandb=True: there is no W&B account on this machine; set WANDB_API_KEY, or "
-            "download the file and use pretrained=True pretrained_params.filepath=..."
-        )
     os.environ.setdefault("WANDB_SILENT", "true")
     try:
         import wandb
@@ -145,6 +159,11 @@ def fetch(filename: str, run_path: str, folder: Path) -> Path:
             "pretrained_wandb=True: wandb is not installed; pip install wandb adds it, or download "
             "the file and use pretrained=True pretrained_params.filepath=..."
         ) from error
+    if not _has_account():
+        raise UsageError(
+            "pretrained_wandb=True: there is no W&B account on this machine; set WANDB_API_KEY, or "
+            "download the file and use pretrained=True pretrained_params.filepath=..."
+        )
     downloads = folder / DOWNLOADS
     try:
         file = wandb.Api(timeout=INIT_TIMEOUT).run(run_path).file(filename)
@@ -154,7 +173,7 @@ def fetch(filename: str, run_path: str, folder: Path) -> Path:
         path = Path(got.name)
     except Exception as error:
         shutil.rmtree(downloads, ignore_errors=True)
-        reason = " ".join(str(error).split())[:120]
+        reason = _reason(error)
         raise UsageError(
             f"{flags}: {filename} of {run_path} could not be fetched from W&B: {reason}"
         ) from error
