@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import warnings
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ def read(path: Path) -> dict[str, Any]:
         what = "is a folder" if path.is_dir() else "does not exist"
         raise UsageError(f"{path}: {what}; give the path of a checkpoint file")
     try:
+        check_intact(path)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what is odd about the file is said below
             content = torch.load(path, map_location="cpu", weights_only=True)
@@ -34,7 +36,10 @@ def read(path: Path) -> dict[str, Any]:
                 "when loaded; only plain checkpoints are read"
             ) from error
         raise UsageError(f"{path}: is not a checkpoint") from error
-    except OSError:
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise UsageError(f"{path}: cannot be read, {reason}; give a file that can be") from error
+    except MemoryError:
         raise
     except Exception as error:  # torch reports damaged archives by many kinds of exception
         raise UsageError(
@@ -43,6 +48,20 @@ def read(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise UsageError(f"{path}: holds a {type(content).__name__}, not a checkpoint")
     return content
+
+
+def check_intact(path: Path) -> None:
+    """Raise `ValueError` where a bit of a file by `torch.save` has changed since.
+
+    It is an archive with a checksum (CRC-32) of every tensor, which `torch.load` does not look at.
+    Files of other kinds pass.
+    """
+    if not zipfile.is_zipfile(path):
+        return
+    with zipfile.ZipFile(path) as archive:
+        damaged = archive.testzip()
+    if damaged:
+        raise ValueError(f"the checksum of {damaged} is wrong")
 
 
 def is_ours(content: dict[str, Any]) -> bool:

@@ -55,6 +55,14 @@ def packages() -> dict[str, str]:
     return dict(sorted(found.items()))
 
 
+def commit() -> str | None:
+    """The commit of the code, short, and whether it was changed; None where there is no git."""
+    version = code_version()
+    if version["commit"] is None:
+        return None
+    return version["commit"][:12] + (" with changes" if version["dirty"] else "")
+
+
 def command() -> str:
     """The command line of this process."""
     launcher = ["python"]

@@ -13,12 +13,15 @@ from torch import nn
 
 from ckconv.errors import UsageError
 from datasets.task import Loader, Loaders, Task
+from program.environment import commit
+from program.folder import LAST
 from program.interruption import Interruption
 from program.progress import bar
 from training import checkpoints
 from training.epoch import epoch_steps, judge, named, train_epoch
 from training.finite import check_row
 from training.report.epochs import EpochLog
+from training.saved import fitting
 from training.state import Progress, Training
 
 
@@ -46,14 +49,17 @@ def fit(
     """
     judged = judged_split(loaders, cfg.train)
     training = Training(model, task, cfg, epoch_steps(loaders.train, cfg.train), epochs)
-    if saved is not None:
-        training.load(saved)
-        log.resume(training.progress)
-    progress = training.progress
     extra = {"data": loaders.state, "config": plain(cfg), "log": log.state()}
     extra |= checkpoints.description(task, loaders)
-    if save_start and saved is None:
+    if saved is not None:
+        with fitting(folder / LAST):
+            training.load(saved)
+        training.mend_best(folder, extra)
+        log.resume(training.progress)
+    elif save_start:
         training.save(folder, extra)
+    progress = training.progress
+    progress.goes_on_with(commit())
     epoch_bar = bar("epochs", training.epochs, progress.epoch)
     with Interruption(lambda: training.save(folder, extra), folder) as interruption, epoch_bar:
         while progress.epoch < training.epochs and not progress.is_stuck(cfg.train.early_stop):

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from ckconv import published
 from ckconv.errors import UsageError
 from training import checkpoints
+from training.finite import not_finite
 from training.report import wandb_log
 
 NETWORK = ("net.", "kernel.", "conv.", "mask.")
@@ -79,15 +80,24 @@ def load(model: nn.Module, path: Path, strict: bool = True) -> dict[str, Tensor]
     content = checkpoints.read(path)
     state = _weights(content, path)
     try:
+        if name := not_finite(state):
+            raise UsageError(f"{name} is not finite; give the weights of a run that went well")
         if not strict:
             _load_what_fits(model, state)
         elif published.is_published(state):
             published.load_state_dict(model, state)
         else:
             _load_exactly(model, state)
-    except UsageError as error:
-        raise UsageError(f"{path}: {error}") from error
-    return content.get("data", {}) if checkpoints.is_ours(content) else {}
+    except (UsageError, RuntimeError) as error:
+        raise UsageError(f"{path}: {' '.join(str(error).split())}") from error
+    return _data(content, path) if checkpoints.is_ours(content) else {}
+
+
+def _data(content: dict[str, Any], path: Path) -> dict[str, Tensor]:
+    data = content.get("data", {})
+    if not isinstance(data, dict) or not all(isinstance(x, Tensor) for x in data.values()):
+        raise UsageError(f"{path}: what it keeps of its data set is damaged; give another file")
+    return data
 
 
 def _weights(content: dict[str, Any], path: Path) -> dict[str, Tensor]:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from cfg.flags import FREE, flatten, plain
 
+import re
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
 from ckconv.errors import UsageError
-from program.folder import LAST, NO_RESUME, OWN_FOLDER, others
+from program.folder import BEST, LAST, NO_RESUME, OWN_FOLDER, RESULT, FolderTaken, others
+from program.mistakes import as_typed
 from training.checkpoints import is_ours, read
+from training.saved import check_saved, fitting
 
 
 def resumed(
@@ -20,9 +23,11 @@ def resumed(
     """The config and the last checkpoint to go on with, None where there is nothing to resume.
 
     Flags that are at their defaults and not among the `typed` ones are taken from the checkpoint.
-    Raises `UsageError` where a flag that decides the result differs from the run's own.
+    Raises `UsageError` where a flag that decides the result differs from the run's own, and for a
+    new run in the folder of an earlier one.
     """
     if cfg.train.resume in NO_RESUME:
+        check_fresh(folder)
         return cfg, None
     own = cfg.train.resume in OWN_FOLDER
     if not own and Path(cfg.train.resume).resolve() != folder.resolve():
@@ -44,7 +49,22 @@ def resumed(
     saved = read(path)
     if not is_ours(saved) or "optimizer" not in saved:
         raise UsageError(f"{path}: is not the last checkpoint of a run; nothing to resume")
-    return _continued(cfg, saved["config"], typed), saved
+    with fitting(path):
+        check_saved(saved)
+        return _continued(cfg, saved["config"], typed), saved
+
+
+def check_fresh(folder: Path) -> None:
+    """Raise `FolderTaken` for a folder that holds the results or the weights of a run."""
+    found = [name for name in (RESULT, LAST, BEST) if (folder / name).exists()]
+    if found:
+        goes_on = (
+            f"{as_typed('train.resume', folder)} continues it; " if (folder / LAST).exists() else ""
+        )
+        raise FolderTaken(
+            f"{folder}: holds the {found[0]} of an earlier run, which stays as it is; {goes_on}"
+            "give another folder with hydra.run.dir"
+        )
 
 
 def _continued(cfg: DictConfig, saved: dict[str, Any], typed: tuple[str, ...]) -> DictConfig:
@@ -56,10 +76,17 @@ def _continued(cfg: DictConfig, saved: dict[str, Any], typed: tuple[str, ...]) -
             continue
         chosen = flag in typed or value != standard[flag]
         if not chosen or (flag, value) == ("seed", -1):
-            OmegaConf.update(cfg, flag, before[flag])
+            _take_over(cfg, flag, before[flag])
         elif not flag.startswith(FREE):
             raise UsageError(
                 f"{flag}={value}: the run that is resumed had {flag}={before[flag]}; "
                 "leave the flag as it was, or start a new run"
             )
     return cfg
+
+
+def _take_over(cfg: DictConfig, flag: str, value: Any) -> None:
+    """Set a flag to what a file says, taken literally: a file reads no environment."""
+    if isinstance(value, str):
+        value = re.sub(r"(\\*)\$\{", r"\1\1\\${", value)
+    OmegaConf.update(cfg, flag, value)

@@ -7,6 +7,7 @@ from cfg.schema import Config
 
 import os
 import pickle
+from dataclasses import asdict
 
 import pytest
 import torch
@@ -15,7 +16,9 @@ from omegaconf import OmegaConf
 
 from ckconv import UsageError
 from training import checkpoints, pretrained
+from training.report.progress import Progress
 from training.resume import resumed
+from training.saved import PARTS
 
 
 class Code:
@@ -131,7 +134,9 @@ def config(**flags):
 
 
 def leave_run(folder, **flags):
-    checkpoints.save(folder / "last.pt", {"optimizer": {}, "config": plain(config(**flags))})
+    parts = {name: kind() for name, kind in PARTS.items()}
+    parts |= {"progress": asdict(Progress()), "log": {"wandb_id": None}}
+    checkpoints.save(folder / "last.pt", {**parts, "config": plain(config(**flags))})
 
 
 def test_nothing_to_resume(tmp_path):
@@ -171,3 +176,50 @@ def test_best_pt_cannot_be_resumed_from(tmp_path):
     save_ours(tmp_path / "last.pt", make_model())
     with pytest.raises(UsageError, match="nothing to resume"):
         resumed(config(train__resume="auto"), tmp_path)
+
+
+# ----- what others wrote --------------------------------------------------------------------------
+
+
+def test_what_a_file_says_is_taken_literally(tmp_path, monkeypatch):
+    """A foreign run's folder reads no environment, and its strings come back as they are."""
+    monkeypatch.setenv("SECRET", "s3cret")
+    texts = ("${oc.env:SECRET}", r"\${oc.env:SECRET} ${a", "a ${oc.env:SECRET} b", r"\\${train.lr}")
+    for text in texts:
+        leave_run(tmp_path, net__no_hidden=8)
+        saved = checkpoints.read(tmp_path / "last.pt")
+        saved["config"]["comment"] = text
+        checkpoints.save(tmp_path / "last.pt", saved)
+        cfg, _ = resumed(config(train__resume="auto"), tmp_path)
+        assert plain(cfg)["comment"] == text
+        assert "s3cret" not in OmegaConf.to_yaml(cfg, resolve=True)
+
+
+def test_every_flipped_bit_is_noticed(tmp_path):
+    """Or changes nothing, as in the bytes between two parts of the archive."""
+    path = tmp_path / "last.pt"
+    save_ours(path, make_model(), comment="a note")
+    whole, content = path.read_bytes(), checkpoints.read(path)
+    noticed = 0
+    for place in range(0, len(whole), 41):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 16]) + whole[place + 1 :])
+        try:
+            found = checkpoints.read(path)
+        except UsageError as error:
+            assert str(path) in str(error)
+            noticed += 1
+            continue
+        assert found.keys() == content.keys() and found["comment"] == "a note"
+        assert all(torch.equal(found["model"][k], v) for k, v in content["model"].items())
+    assert noticed > 20
+
+
+def test_an_unreadable_checkpoint_is_named_without_the_output_folder(tmp_path, monkeypatch):
+    save_ours(tmp_path / "x.pt", make_model())
+
+    def refuse(*arguments, **settings):
+        raise PermissionError(13, "Permission denied", str(tmp_path / "x.pt"))
+
+    monkeypatch.setattr(torch, "load", refuse)
+    with pytest.raises(UsageError, match=r"x\.pt: cannot be read, permission denied; give a file"):
+        checkpoints.read(tmp_path / "x.pt")

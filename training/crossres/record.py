@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
 from program import distributed
+from program.environment import commit
 from program.files import write_json
-from program.folder import BEST, FINE_TUNING, LAST, STAGES
+from program.folder import BEST, FINE_TUNING, LAST, RESULT, STAGES
 from training import checkpoints
 from training.report.epochs import EpochLog, results_text
 from training.report.layers import generated_layers
 from training.report.progress import Progress
 from training.report.wandb_log import WandbLog
+from training.saved import DoesNotFit, check_saved, fitting
 
 SOURCE, AS_IS, FINE_TUNED = "source", "as_is", "fine_tuned"
 
@@ -35,7 +38,9 @@ class Record:
         if not is_continued:
             self.forget_later_stages()
         elif (folder / STAGES).exists():
-            self.results = json.loads((folder / STAGES).read_text())
+            if distributed.is_main():
+                (folder / RESULT).unlink(missing_ok=True)  # until all stages are done again
+            self.results = read_stages(folder / STAGES)
 
     def source_log(self, epochs: int, show_time: bool) -> EpochLog:
         """The log of the training at the source resolution."""
@@ -49,7 +54,12 @@ class Record:
     def fine_tuning_checkpoint(self) -> dict[str, Any] | None:
         """The last checkpoint of a fine-tuning that was stopped, if there was one."""
         last = self._fine_tuning_folder() / LAST
-        return checkpoints.read(last) if last.exists() else None
+        if not last.exists():
+            return None
+        saved = checkpoints.read(last)
+        with fitting(last):
+            check_saved(saved)
+        return saved
 
     def _fine_tuning_folder(self) -> Path:
         folder = self.folder / FINE_TUNING
@@ -65,6 +75,7 @@ class Record:
             "epochs": progress.epoch if progress else 0,
             "best_epoch": progress.best_epoch if progress else None,
             "seconds_in_epochs": round(progress.seconds, 2) if progress else 0.0,
+            "commits": progress.commits if progress else [c for c in [commit()] if c],
             "kernel_sizes": {layer.name: list(layer.size) for layer in generated_layers(model)},
         }
         if distributed.is_main():
@@ -82,6 +93,19 @@ class Record:
             return
         for path in (STAGES, *(f"{FINE_TUNING}/{x}" for x in (LAST, BEST))):
             (self.folder / path).unlink(missing_ok=True)
+
+
+def read_stages(path: Path) -> dict[str, dict[str, Any]]:
+    """The results of the stages that were done. Raises `UsageError` for another file."""
+    with fitting(path):
+        results = json.loads(path.read_text())
+        for name, stage in results.items():
+            if name not in (SOURCE, AS_IS, FINE_TUNED):
+                raise DoesNotFit(f"there is no stage {name}")
+            numbers = [stage[key] for key in ("loss", "accuracy", "targets", "epochs")]
+            if not all(isinstance(x, int | float) and math.isfinite(x) for x in numbers):
+                raise DoesNotFit(f"the results of {name} are no numbers")
+        return results
 
 
 class _StageLog:

@@ -39,8 +39,14 @@ def result(
         "seconds": round(seconds, 2),
         "seed": cfg.seed,
         "config": plain(cfg),
+        "commits": commits_of(stages),
         **environment(device),
     }
+
+
+def commits_of(stages: dict[str, dict[str, Any]]) -> list[str]:
+    """The versions of the code that the stages were made with, in order, each once."""
+    return list(dict.fromkeys(c for stage in stages.values() for c in stage.get("commits", [])))
 
 
 def difference(stages: dict[str, dict[str, Any]]) -> float:

@@ -9,7 +9,7 @@ from torch import nn
 
 from program import distributed
 from program.files import write_csv
-from program.folder import METRICS
+from program.folder import METRICS, RESULT
 from program.progress import say
 from training.report.layers import mask_parameters
 from training.report.progress import Progress
@@ -37,8 +37,13 @@ class EpochLog:
         return {"wandb_id": self.wandb.run_id}
 
     def resume(self, progress: Progress) -> None:
-        """Bring the records of a continued run to where its checkpoint was written."""
+        """Bring the records of a continued run to where its checkpoint was written.
+
+        Where it will be trained further, the result it had ended with is one no longer.
+        """
         self._write(progress)
+        if distributed.is_main() and progress.epoch < self.epochs:
+            (self.folder / RESULT).unlink(missing_ok=True)
         steps = progress.part.get("steps", 0)
         within = f" and {steps} steps of the next one" if steps else ""
         print(f"resumed after epoch {progress.epoch} of {self.epochs}{within}", flush=True)

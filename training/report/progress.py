@@ -19,7 +19,17 @@ class Progress:
     best_loss: float = math.inf  # its loss, which decides between equal results
     seconds: float = 0.0  # spent in epochs
     history: list[dict[str, float]] = field(default_factory=list)  # a row per epoch
+    commits: list[str] = field(default_factory=list)  # of the code that trained it, in order
     part: dict[str, Any] = field(default_factory=dict)  # of an epoch in which the run was stopped
+
+    def goes_on_with(self, commit: str | None) -> None:
+        """Note the commit of the code that trains on; a line says so where it is another one."""
+        if not commit or commit in self.commits[-1:]:
+            return
+        if self.commits:
+            before = self.commits[-1]
+            print(f"the code has changed: this run was stopped at commit {before}, now {commit}")
+        self.commits.append(commit)
 
     @property
     def is_best(self) -> bool:

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from datasets.task import Task
-from program.environment import environment
+from program.environment import commit, environment
 from training.report.epochs import result_text
 from training.report.layers import count_parameters, fixed_sizes, generated_layers, size_text
 from training.report.progress import Progress
@@ -49,6 +49,7 @@ def result(
         "seconds_in_epochs": round(progress.seconds, 2) if progress else 0.0,
         "seed": cfg.seed,
         "config": plain(cfg),
+        "commits": progress.commits if progress else [commit()],
         **environment(device),
     }
 

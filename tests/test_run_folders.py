@@ -1,0 +1,70 @@
+"""A run's folder is the run's alone."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from small_runs import SMALL_NETWORK
+
+import run_experiment
+
+SHORT = [*SMALL_NETWORK, "conv.horizon=9", "train.epochs=1", "train.max_batches=1"]
+
+
+def run(monkeypatch, *flags: str) -> int:
+    monkeypatch.setattr(sys, "argv", ["run_experiment.py", *flags])
+    try:
+        run_experiment.main()
+    except SystemExit as end:
+        return end.code
+    return 0
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_a_finished_runs_folder_is_refused_and_stays(tmp_path, monkeypatch, capsys):
+    folder = tmp_path / "run"
+    assert run(monkeypatch, *SHORT, f"hydra.run.dir={folder}") == 0
+    before = files(folder)
+    for left_out in ([], ["result.json"], ["result.json", "last.pt"]):
+        for name in left_out:
+            (folder / name).unlink(missing_ok=True)
+        capsys.readouterr()
+        assert run(monkeypatch, *SHORT, f"hydra.run.dir={folder}") == 1
+        error = capsys.readouterr().err
+        assert error.count("\n") == 1 and "of an earlier run, which stays as it is" in error
+        assert ("train.resume=" in error) == ("last.pt" not in left_out)
+        kept = {name: content for name, content in before.items() if name not in left_out}
+        assert files(folder) == kept
+
+
+def test_a_run_that_goes_on_has_no_result_until_it_ends(tmp_path, monkeypatch):
+    """A kill while it trains on leaves no mixture of the two that counts as a finished run."""
+    folder = tmp_path / "run"
+    assert run(monkeypatch, *SHORT, f"hydra.run.dir={folder}") == 0
+
+    class Killed(Exception):
+        pass
+
+    def kill(self, progress, model):
+        raise Killed
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(run_experiment.EpochLog, "epoch", kill)
+        run(patch, f"train.resume={folder}", "train.epochs=2")
+    assert not (folder / "result.json").exists()
+    assert run(monkeypatch, f"train.resume={folder}", "train.epochs=2") == 0
+    assert json.loads((folder / "result.json").read_text())["epochs"] == 2
+
+
+@pytest.mark.parametrize("flags", [["hydra.run.dir="], ["hydra.run.dir=''"]])
+def test_an_empty_folder_name_is_refused(tmp_path, monkeypatch, capsys, flags):
+    monkeypatch.chdir(tmp_path)
+    assert run(monkeypatch, *SHORT, *flags) == 1
+    assert "hydra.run.dir=: is empty" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,98 @@
+"""A run folder that somebody changed ends a run with a sentence that names the file."""
+
+from __future__ import annotations
+
+import copy
+import math
+
+import pytest
+import torch
+from fakes import TASK, NullLog, make_config, make_loaders, make_model
+
+from ckconv import UsageError
+from training import checkpoints
+from training.loop import fit
+from training.saved import check_saved, fitting
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A run's folder and the content of its `last.pt`."""
+    folder = tmp_path_factory.mktemp("run")
+    fit(make_model(), make_loaders(), TASK, make_config(epochs=1), folder, NullLog())
+    return folder, checkpoints.read(folder / "last.pt")
+
+
+def put(content, place, value):
+    """The content with another value at a place, or without that place."""
+    content = copy.deepcopy(content)
+    at = content
+    for key in place[:-1]:
+        at = at[key]
+    if value is None:
+        del at[place[-1]]
+    else:
+        at[place[-1]] = value
+    return content
+
+
+def cases(content):
+    """Every part in turn: missing, of another type, of another shape, not finite."""
+    places = [
+        ("model", "1.weight"),
+        ("optimizer", "state", 0, "exp_avg"),
+        ("optimizer", "param_groups", 0, "lr"),
+        ("schedule", "last_epoch"),
+        ("random", 0, "cpu"),
+        *(("progress", name) for name in ("epoch", "best_epoch", "history", "seconds")),
+        ("progress", "history", 0, "lr"),
+        *((name,) for name in ("model", "optimizer", "schedule", "random", "progress", "log")),
+    ]
+    for place in places:
+        for value in (None, "text", torch.ones(3, 5), [1, 2]):
+            yield place, value
+    yield ("model", "1.weight"), torch.full((16, 12), math.nan)
+    yield ("model", "1.weight"), torch.ones(16, 12, dtype=torch.float64)
+    yield ("model", "more"), torch.ones(2)
+    yield ("progress", "epoch"), -1
+    yield ("progress", "epoch"), 7
+    yield ("progress", "best_epoch"), 2
+    yield ("progress", "best"), math.nan
+    yield ("progress", "history", 0, "epoch"), 4
+    yield ("progress", "part"), {"steps": -2, "lr": 0.1, "sums": [0.0] * 4, "seconds": 0.0}
+
+
+def test_no_part_of_a_last_checkpoint_is_believed_or_ends_in_a_stack(run):
+    folder, content = run
+    count = 0
+    for place, value in cases(content):
+        saved = put(content, place, value)
+        with pytest.raises(UsageError, match=r"last\.pt: does not fit this run"):
+            with fitting(folder / "last.pt"):
+                check_saved(saved)
+            fit(make_model(), make_loaders(), TASK, make_config(), folder, NullLog(), saved)
+            pytest.fail(f"believed: {place} = {value}")
+        count += 1
+    assert count > 60
+
+
+@pytest.mark.parametrize("place", [("model", "1.weight"), ("model",), ("progress", "epoch")])
+@pytest.mark.parametrize("value", [None, "text", torch.ones(3)])
+def test_nor_one_of_a_best_checkpoint(run, tmp_path, place, value):
+    folder, content = run
+    best = checkpoints.read(folder / "best.pt")
+    checkpoints.save(tmp_path / "best.pt", put(best, place, value))
+    content = put(content, ("progress", "epoch"), 2)  # its weights are not in last.pt any more
+    content["progress"]["history"] = [
+        {**content["progress"]["history"][0], "epoch": n} for n in (1, 2)
+    ]
+    with pytest.raises(UsageError, match=r"best\.pt: .*the run's best epoch was 1"):
+        fit(make_model(), make_loaders(), TASK, make_config(), tmp_path, NullLog(), content)
+
+
+def test_the_untouched_one_goes_on(run):
+    folder, content = run
+    check_saved(content)
+    log = NullLog()
+    fit(make_model(), make_loaders(), TASK, make_config(epochs=2), folder, log, content)
+    assert len(log.rows) == 2
