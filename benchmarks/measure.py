@@ -86,7 +86,7 @@ class Runner:
     def _train(self) -> None:
         problem = self.problem
         batch = problem.inputs, problem.target
-        train_step(self.training, *batch, problem.task, problem.cfg, self.totals)
+        train_step(self.training, batch, problem.task, problem.cfg, self.totals)
 
     @torch.no_grad()
     def _evaluate(self) -> None:

@@ -66,7 +66,7 @@ def one_step(norm: str, accumulate: int = 1, sync_batchnorm: bool = False) -> di
     training = Training(model, TASK, cfg, 2)
     model.train()
     inputs, target = next(make_loader(train=True).batches())
-    train_step(training, inputs, target, TASK, cfg, Totals(TASK))
+    train_step(training, (inputs, target), TASK, cfg, Totals(TASK))
     found = {f"gradient of {name}": p.grad for name, p in model.named_parameters()}
     return found | {name: value.float() for name, value in model.state_dict().items()}
 

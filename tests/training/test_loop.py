@@ -39,7 +39,7 @@ def one_step(cfg, model, size=12):
     training = Training(model, TASK, cfg, 5)
     inputs, target = loaders.train.inputs[:size], loaders.train.targets[:size]
     model.train()
-    loss = train_step(training, inputs, target, TASK, cfg, Totals(TASK))
+    loss = train_step(training, (inputs, target), TASK, cfg, Totals(TASK))
     return {name: p.grad.clone() for name, p in model.named_parameters()}, loss
 
 
@@ -188,7 +188,7 @@ def test_the_average_of_the_weights_is_tested(tmp_path):
     twin.train()
     for epoch in range(2):
         for inputs, target in list(make_loaders().train.batches(epoch))[:2]:
-            train_step(training, inputs, target, TASK, cfg, Totals(TASK))
+            train_step(training, (inputs, target), TASK, cfg, Totals(TASK))
             steps.append(weights(twin))
     expected = steps[0]
     for step in steps[1:]:
