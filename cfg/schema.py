@@ -99,7 +99,7 @@ class Train:
     optimizer: str = "Adam"
     optimizer_params: OptimizerParams = field(default_factory=OptimizerParams)
     omega_0_lr_factor: float = number(1.0, at_least=0, at_most=1e6)
-    mask_params_lr_factor: float = number(1.0, at_least=0, at_most=1e6)
+    mask_params_lr_factor: float = number(0.1, at_least=0, at_most=1e6)
     weight_decay: float = number(0.0, at_least=0)
     mask_l2_norm: float = number(0.0, at_least=0)
     magnitude_reg: float = number(0.0, at_least=0)

@@ -16,6 +16,7 @@ from ckconv.errors import UsageError, check_choice
 from ckconv.fields import choice, number  # for the schema of the flags too
 
 LONGEST = 1_000_001  # the largest horizon, in samples
+AUTO = "auto"
 WIDEST = 65_536  # channels of a layer, hidden units of a generator
 
 
@@ -118,8 +119,8 @@ class MaskConfig:
 
     use: bool = True  # False: FlexConv without its mask
     type: str = "gaussian"  # a name of `ckconv.nn.mask.MASKS`
-    # initial sigma, in units of the kernel's [-1, 1]
-    init_value: float = number(0.075, over=0, at_most=1000)
+    # initial sigma, in units of the kernel's [-1, 1]; auto: by the kernel's size and the network
+    init_value: int | float | str = number(AUTO, over=0, at_most=1000, or_word=AUTO)
     temperature: float = number(0.0)  # kept for published commands
     dynamic_cropping: bool = True  # crop the kernel where the mask is under the threshold
     # mask value under which the kernel is dropped

@@ -46,11 +46,15 @@ def number(
     at_least: float | None = None,
     below: float | None = None,
     at_most: float | None = None,
+    or_word: str | None = None,
 ) -> Any:
-    """A dataclass field of a number, or of a list of numbers, and the range it is in."""
+    """A dataclass field of a number, or of a list of numbers, and the range it is in.
+
+    `or_word` may stand in the number's place.
+    """
     low = over if over is not None else -LARGEST if at_least is None else at_least
     high = below if below is not None else LARGEST if at_most is None else at_most
-    metadata = {"range": Range(low, high, over is not None, below is not None)}
+    metadata = {"range": Range(low, high, over is not None, below is not None), "word": or_word}
     if isinstance(default, list):
         return dataclasses.field(default_factory=lambda: list(default), metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)
@@ -80,7 +84,7 @@ def check(kind: type, settings: object, prefix: str = "") -> None:
         if dataclasses.is_dataclass(field.default_factory):
             check(field.default_factory, value, f"{flag}.")
         elif "range" in field.metadata:
-            _check_range(flag, value, field.metadata["range"])
+            _check_range(flag, value, field.metadata["range"], field.metadata["word"])
         elif "choices" in field.metadata:
             for one in value if isinstance(value, tuple) else (value,):
                 check_choice(
@@ -90,13 +94,16 @@ def check(kind: type, settings: object, prefix: str = "") -> None:
         kind.check_together(settings)
 
 
-def _check_range(flag: str, value: Any, allowed: Range) -> None:
-    if value is None:
+def _check_range(flag: str, value: Any, allowed: Range, word: str | None = None) -> None:
+    if value is None or (word and value == word):
         return
+    if isinstance(value, str):
+        raise UsageError(f"{flag}={value}: give {allowed}, or {word}")
     values = list(value) if isinstance(value, Iterable) else [value]
     for one in values:
         if not allowed.holds(one):
             wrong = f"{flag}={values if isinstance(value, Iterable) else one}"
             too_large = "; this is too large" if UNSAID <= allowed.high < one else ""
             too_small = "; this is too small" if 0 == allowed.low < one < SMALLEST else ""
-            raise UsageError(f"{wrong}: give {allowed}{too_large}{too_small}")
+            other = f", or {word}" if word else ""
+            raise UsageError(f"{wrong}: give {allowed}{too_large}{too_small}{other}")

@@ -73,7 +73,8 @@ def load_state_dict(module: nn.Module, state: Mapping[str, Tensor], strict: bool
         module: what to load into; its shapes decide what fits.
         state: parameter names as published; `unwrap` is applied to it.
         strict: demand that every parameter is in `state` and the other way round. The kernel's
-            length and a fixed omega_0, which older checkpoints lack, may always be missing.
+            length and resolution and a fixed omega_0, which older checkpoints lack, may always be
+            missing.
 
     Raises:
         UsageError: where the two do not fit, naming the first parameters that differ, and for a
@@ -87,7 +88,8 @@ def load_state_dict(module: nn.Module, state: Mapping[str, Tensor], strict: bool
     state = unwrap(state)
     translated = translate(module, state)
     own = module.state_dict()
-    optional = {name for name in own if name.endswith(("extent", "omega_0", "num_batches_tracked"))}
+    later = ("extent", "resolution", "omega_0", "num_batches_tracked")
+    optional = {name for name in own if name.endswith(later)}
     optional -= {name for name, _ in module.named_parameters()}
     problems = [
         f"{name} has shape {tuple(value.shape)}, not {tuple(own[name].shape)}"

@@ -17,6 +17,7 @@ from program.sync_batchnorm import synchronize_batchnorm
 from training import pretrained
 from training.memory import check_memory
 from training.report.summary import print_summary
+from training.sampling_rate import fix_kernel_sizes
 
 
 def prepared_network(
@@ -34,6 +35,7 @@ def prepared_network(
     device.allow_tf32(cfg.train.tf32)
     device.seed_everything(cfg.seed, cfg.deterministic)
     model = build_model(cfg, task)
+    fix_kernel_sizes(model, task)  # before any process, copy or checkpoint has a size of its own
     print_summary(model, list(cfg.summary), cfg.summary_depth)
     state = saved["data"] if saved else pretrained.load_given(model, cfg, folder)
     if cfg.train.sync_batchnorm:

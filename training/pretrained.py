@@ -110,7 +110,8 @@ def _weights(content: dict[str, Any], path: Path) -> dict[str, Tensor]:
 
 def _load_exactly(model: nn.Module, state: dict[str, Tensor]) -> None:
     own = model.state_dict()
-    problems = [f"{name} is missing" for name in own.keys() - state.keys()]
+    missing = {name for name in own.keys() - state.keys() if not name.endswith(".resolution")}
+    problems = [f"{name} is missing" for name in missing]  # older files have no resolution
     problems += [f"{name} is unknown" for name in state.keys() - own.keys()]
     problems += [
         f"{name} has shape {tuple(state[name].shape)}, not {tuple(own[name].shape)}"

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import fields
 
 from torch import Tensor, nn
 
-from ckconv.config import ConvConfig, KernelConfig, MaskConfig, NetConfig, parse_horizon
+from ckconv.config import AUTO, ConvConfig, KernelConfig, MaskConfig, NetConfig, parse_horizon
 from ckconv.errors import UsageError, pick
 from ckconv.models.padding import normalize, without_padding
 from ckconv.nn import CKConv, FlexConv, NJet, SepFlexConv, conv_at_times, sample_together
+from ckconv.nn.mask import MASKS
 
 _BATCH_NORM = {1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
 _CONV = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
@@ -40,8 +42,12 @@ def conv_factory(
     kernel: KernelConfig | None = None,
     conv: ConvConfig | None = None,
     mask: MaskConfig | None = None,
+    depth: int = 1,
 ) -> ConvFactory:
-    """A function (in_channels, out_channels) -> layer, for the layers of a network.
+    """A function (in_channels, out_channels) -> layer, for the `depth` layers of a network.
+
+    With `mask.init_value=auto` the masks of a network of sequences, which reads their last step,
+    start so wide that its layers together see twice the sequence.
 
     Raises `UsageError` for settings that residual networks cannot be built with.
     """
@@ -51,6 +57,10 @@ def conv_factory(
             f"conv.padding={conv.padding} conv.stride={conv.stride}: the residual blocks keep the "
             "resolution; use conv.padding=same conv.stride=1"
         )
+    if dim == 1 and mask.init_value == AUTO:
+        reach = pick("mask.type", mask.type, MASKS).reach(mask.threshold)
+        settings = {field.name: getattr(mask, field.name) for field in fields(MaskConfig)}
+        mask = MaskConfig(**settings | {"init_value": min(1.0, 4 / (reach * depth))})
     return pick("conv.type", conv.type, CONVOLUTIONS)(dim, kernel, conv, mask)
 
 

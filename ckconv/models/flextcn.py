@@ -46,8 +46,8 @@ class FlexTCN(nn.Module):
         super().__init__()
         net = net or NetConfig(type="FlexTCN")
         NetConfig.check(net)
-        make_conv = conv_factory(1, kernel, conv, mask)
         widths = block_widths(net)
+        make_conv = conv_factory(1, kernel, conv, mask, depth=2 * len(widths))
         self.dropout_in = nn.Dropout(net.dropout_in)
         self.blocks = nn.Sequential(
             *(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from threading import Lock
 from typing import ClassVar
 
 import torch
@@ -13,18 +12,18 @@ from torch import Tensor, nn
 import ckconv.functional as F
 from ckconv.config import ConvConfig, KernelConfig, MaskConfig, parse_horizon, time_axis
 from ckconv.functional import FactoredKernel
-from ckconv.functional.geometry import as_uncropped, per_axis
+from ckconv.functional.geometry import as_uncropped
 from ckconv.nn import calls
-from ckconv.nn.kernels import KernelInUse, size_for, with_centres
+from ckconv.nn.kernels import Grid
 from ckconv.nn.parts import centres_under, check_mask, make_generator, make_mask
 from ckconv.nn.rates import StepGrid
 from ckconv.nn.sections import section
+from ckconv.nn.sized import Sized
 
 BACKENDS = {"auto": "auto", "true": "fft", "false": "direct"}
-_FIRST_INPUT = Lock()  # of several threads, one fixes a layer's size
 
 
-class CKConv(nn.Module):
+class CKConv(Sized):
     """A convolution with a continuous kernel (CKConv, Romero et al., ICLR 2022, section 4).
 
     A small network, the generator, gives the kernel's value at any position on [-1, 1]; the
@@ -77,18 +76,14 @@ class CKConv(nn.Module):
         self.causal_axis = time_axis(conv.causal, conv.causal_axis, dim)
         self.cache = conv.cache
         self.kernel_channels = out_channels, in_channels // self.groups
-        self.generator, self.sampling_rate_norm = make_generator(
+        self.generator, norm = make_generator(
             kernel, dim, math.prod(self.kernel_channels), centres_under(mask)
         )
         self.weight_dropout = getattr(kernel, "weight_dropout", 0.0)
         self.grid: StepGrid | None = None  # None: as many positions as samples, from -1 to 1
         self.bias = nn.Parameter(torch.zeros(out_channels)) if conv.bias else None
-        self.register_buffer("extent", torch.zeros(dim, dtype=torch.int64))
         self.mask = make_mask(mask, dim, conv)
-        self.in_use = KernelInUse()
-        self._is_new = True  # whether the mask is still to be fitted to the kernel's size
-        if not isinstance(self.horizon, str):
-            self._fix_size(per_axis("horizon", self.horizon, dim))
+        self._begin(dim, norm)
         self.to(device=device, dtype=dtype)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -96,6 +91,8 @@ class CKConv(nn.Module):
         self._meet(x)
         with section("convolution", self):
             kernel = self._kernel()
+            if self.padding == "valid":
+                x = self._beside(x, kernel)
             sizes = self.kernel_size, kernel.shape[2:]
             x, padding = as_uncropped(x, self.padding, *sizes, self.dilation, self.causal_axis)
             return F.conv(
@@ -123,8 +120,7 @@ class CKConv(nn.Module):
     def _meet(self, x: Tensor) -> None:
         """Check an input; the first one fixes a size that is still open."""
         calls.check_input_shape(self, x)
-        if self.kernel_size is None:
-            self._fix_size(size_for(self.horizon, x.shape[-self.dim :], self.causal_axis))
+        self._fix_size_from(x)
 
     # ----- the kernel ---------------------------------------------------------------------------
 
@@ -132,6 +128,7 @@ class CKConv(nn.Module):
     def conv_kernel(self) -> Tensor:
         """The kernel of the last forward pass, masked and cropped: (out, in, *size).
 
+        Of a pass with gradients, along an axis cropped to one sample, with its neighbours: zeros.
         Where there has been none since the layer was made, copied or resized, as it is now.
         """
         if self.in_use.last is None:
@@ -146,38 +143,46 @@ class CKConv(nn.Module):
             kernel = self.in_use.last = nn.functional.dropout(kernel.dense(), self.weight_dropout)
         return kernel
 
+    def _beside(self, x: Tensor, kernel: FactoredKernel | Tensor) -> Tensor:
+        """The input with zeros for the neighbours of kernels that are cropped to one sample."""
+        sides = []
+        for n, own in zip(kernel.shape[:1:-1], self.cropped_size()[::-1]):
+            sides += [n - own, 0] if n - own == 1 else [(n - own) // 2] * 2
+        return nn.functional.pad(x, sides) if any(sides) else x
+
     def sample_kernel(self) -> FactoredKernel:
         """Sample the kernel from the generator, in the parameters' dtype."""
         with section("generation", self):
             return self._sample()
 
     def _sample(self) -> FactoredKernel:
-        axes = self.axes(self.crop())
-        with F.full_precision(axes[0].device):
-            positions = torch.stack(torch.meshgrid(*axes, indexing="ij"))  # (dim, *size)
-            return self._factor(self.generator.hidden(positions.flatten(1)), axes)
+        grid = self.grid_of(self.crop())
+        with F.full_precision(grid.axes[0].device):
+            positions = torch.stack(torch.meshgrid(*grid.axes, indexing="ij"))  # (dim, *size)
+            return self._factor(self.generator.hidden(positions.flatten(1)), grid)
 
-    def prepare(self, hidden: Tensor, axes: Sequence[Tensor]) -> None:
-        """Give the next forward pass the generator's hidden functions (H, N) on `axes`' grid."""
+    def prepare(self, hidden: Tensor, grid: Grid) -> None:
+        """Give the next forward pass the generator's hidden functions (H, N) on a grid."""
         with section("generation", self), F.full_precision(hidden.device):
-            self.in_use.prepared = self._factor(hidden, axes)
+            self.in_use.prepared = self._factor(hidden, grid)
 
-    def _factor(self, hidden: Tensor, axes: Sequence[Tensor]) -> FactoredKernel:
+    def _factor(self, hidden: Tensor, grid: Grid) -> FactoredKernel:
         """The kernel as the mix of masked hidden functions that the generator's output makes."""
+        axes = grid.axes
         functions = hidden.view(-1, *[len(axis) for axis in axes])  # (H, *size)
         # The output map's bias is the weight of one more function, which is one everywhere.
         functions = torch.cat((functions, torch.ones_like(functions[:1])))
         weight = self.generator.output()
-        basis = functions * self._weighting(axes)
+        basis = functions * self._weighting(grid)
         basis = basis if self.grid is None else self.grid.smoothed(basis)
         return FactoredKernel(weight.view(*self.kernel_channels, -1), basis)
 
-    def _weighting(self, axes: Sequence[Tensor]) -> Tensor | float:
+    def _weighting(self, grid: Grid) -> Tensor | float:
         """What the generator's values are multiplied by."""
         if self.mask is None:
             return self.sampling_rate_norm
         with section("masking", self):
-            weighting = self.mask(axes)
+            weighting = self.mask(grid.axes, grid.alone)
         return weighting * self.sampling_rate_norm
 
     def crop(self) -> tuple[tuple[int, int], ...]:
@@ -192,9 +197,23 @@ class CKConv(nn.Module):
         """The kernel's size per axis after cropping."""
         return tuple(stop - start for start, stop in self.crop())
 
+    def grid_of(self, crop: Sequence[tuple[int, int]]) -> Grid:
+        """Where a kernel is sampled that is cropped so.
+
+        Where a mask has cropped an axis to one sample, and is learned, its neighbours are sampled
+        too: they are zero, and by their gradient the mask learns whether to grow.
+        """
+        if self.mask is None:
+            return Grid(self.axes(crop))
+        size = self._known_kernel_size()
+        alone = self.mask.single_samples(crop, size)
+        if alone and torch.is_grad_enabled() and self.mask.sigma.requires_grad:
+            crop = self.mask.with_neighbours(crop, alone)
+        return Grid(self.axes(crop), alone)
+
     def axes(self, ranges: Sequence[tuple[int, int]]) -> list[Tensor]:
         """Positions on [-1, 1] of the samples in `ranges`, one vector per axis."""
-        like = next(self.generator.parameters())
+        like = self.generator.output.bias  # there in the replicas of `nn.DataParallel` too
         axes = []
         for n, (start, stop) in zip(self._known_kernel_size(), ranges):
             first = -1.0 if n > 1 else 0.0  # a single sample sits at the centre
@@ -206,72 +225,6 @@ class CKConv(nn.Module):
     def train(self, mode: bool = True) -> CKConv:
         self.in_use.forget()
         return super().train(mode)
-
-    # ----- its size -----------------------------------------------------------------------------
-
-    @property
-    def kernel_size(self) -> tuple[int, ...] | None:
-        """Samples per axis before cropping; None until an input or a checkpoint fixes them."""
-        return self.in_use.size(self.extent)
-
-    def _known_kernel_size(self) -> tuple[int, ...]:
-        size = self.kernel_size
-        if size is None:
-            raise RuntimeError(
-                f"conv.horizon={self.horizon}: the kernel's size is fixed by the first input or "
-                "by a loaded checkpoint, and there has been neither"
-            )
-        return size
-
-    @torch.compiler.disable
-    def _fix_size(self, size: tuple[int, ...]) -> None:
-        """Fix the size of a kernel that has none yet, and fit the mask of a new layer to it."""
-        with _FIRST_INPUT:
-            if self.kernel_size is not None:
-                return  # another thread was first
-            if self.mask is not None and self._is_new:
-                self.mask.widen(size)
-            self.in_use.resize(self.extent, size)
-
-    def set_resolution(self, ratio: float | Sequence[float]) -> None:
-        """Deploy the layer at `ratio` = new / trained resolution, per axis or one for all.
-
-        The kernel keeps its span: it is sampled `ratio` times as finely and divided by the
-        growth of the number of samples, so that the sum over it, an integral, stays the same
-        (FlexConv paper, section 3.3). The ratio is relative to the layer as it is now.
-        """
-        ratios = calls.ratios(ratio, self.dim)
-        sizes = []
-        for n, r in zip(self._known_kernel_size(), ratios):
-            sizes.append(max(int((n - 1) * r + 1e-6) + 1, 1))
-            self.sampling_rate_norm /= r
-        self.in_use.resize(self.extent, with_centres(sizes, self.causal_axis))
-
-    # ----- saving, loading, copying -------------------------------------------------------------
-
-    def _load_from_state_dict(self, state_dict: dict, prefix: str, *args: object) -> None:
-        """A loaded checkpoint fixes the size of a kernel whose horizon leaves it open."""
-        loaded = state_dict.get(prefix + "extent")
-        if loaded is None and prefix + "mask.sigma" in state_dict:
-            self._is_new = False  # a trained mask, from where sizes are not kept
-        if loaded is not None and (not isinstance(self.horizon, str) or not loaded.any()):
-            state_dict = {**state_dict, prefix + "extent": self.extent}
-        super()._load_from_state_dict(state_dict, prefix, *args)
-        self.in_use.clear()
-        self.in_use.size(self.extent)  # read now: compiled code takes it as it was read last
-
-    def _apply(self, *args: object, **named: object) -> CKConv:
-        """Moved, and made anew by `to_empty`, the layer keeps its kernel's size."""
-        extent, size = self.extent, self.kernel_size
-        super()._apply(*args, **named)
-        if self.extent is not extent and size is not None:
-            self.in_use.resize(self.extent, size)
-        return self
-
-    def _replicate_for_data_parallel(self) -> CKConv:
-        replica = super()._replicate_for_data_parallel()
-        replica.in_use = KernelInUse()  # replicas run at the same time
-        return replica
 
     extra_repr = calls.describe
     __prepare_scriptable__ = calls.refuse_script

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from threading import Lock
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,18 @@ if TYPE_CHECKING:
 _COUNTING = Lock()
 
 
+@dataclass(frozen=True)
+class Grid:
+    """Where a kernel is sampled: positions per axis.
+
+    alone: the axes that are cropped to a single sample, and their step. Where the mask is learned
+    the sample's neighbours are there too.
+    """
+
+    axes: list[Tensor]
+    alone: Mapping[int, float] = field(default_factory=dict)
+
+
 class KernelInUse:
     """One layer's kernel and its size. Copies and pickles of a layer begin with an empty one.
 
@@ -30,7 +43,7 @@ class KernelInUse:
         self.prepared: FactoredKernel | None = None
         self._kept: tuple[Ingredients, FactoredKernel, FactoredKernel] | None = None
         self._keepers = 0  # `kept_kernels` blocks that the layer is in
-        self._size: tuple[Tensor, int | None, tuple[int, ...]] | None = None
+        self._known: dict[str, tuple[Tensor, int | None, tuple[int, ...]]] = {}
 
     def __reduce__(self) -> tuple:
         return KernelInUse, ()
@@ -79,27 +92,30 @@ class KernelInUse:
 
     def size(self, extent: Tensor) -> tuple[int, ...] | None:
         """What a layer's `extent` says, None for zeros; read from the device once per change."""
-        known = self._size
-        if extent.is_meta:
+        numbers = self.numbers("extent", extent)
+        return None if numbers is None or not all(numbers) else numbers
+
+    def numbers(self, name: str, tensor: Tensor) -> tuple[int, ...] | None:
+        """The numbers of a layer's buffer, read from the device once per change."""
+        known = self._known.get(name)
+        if tensor.is_meta:
             return None if known is None else known[2]
-        if known is not None and (torch.compiler.is_compiling() or _is_as_known(extent, known)):
+        if known is not None and (torch.compiler.is_compiling() or _is_as_known(tensor, known)):
             return known[2]
-        return self._read(extent)
+        return self._read(name, tensor)
 
     @torch.compiler.disable
-    def _read(self, extent: Tensor) -> tuple[int, ...] | None:
-        version = _version(extent)
-        size = tuple(only_row(extent).tolist())
-        if not all(size):
-            return None
-        self._size = extent, version, size
-        return size
+    def _read(self, name: str, tensor: Tensor) -> tuple[int, ...]:
+        version, numbers = _version(tensor), tuple(only_row(tensor).flatten().tolist())
+        if all(numbers):
+            self._known[name] = tensor, version, numbers
+        return numbers
 
     def resize(self, extent: Tensor, size: Sequence[int]) -> None:
         """Write `size` to the layer's `extent`; what was sampled in another size is dropped."""
         with torch.no_grad():
             extent.copy_(torch.tensor(size))
-        self._size = extent, _version(extent), tuple(size)
+        self._known["extent"] = extent, _version(extent), tuple(size)
         self.clear()
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from ckconv.config import ConvConfig, MaskConfig, time_axis
+from ckconv.config import AUTO, ConvConfig, MaskConfig, time_axis
 from ckconv.errors import UsageError
 from ckconv.nn.mapped import is_mapped, unwrapped
 
@@ -18,14 +18,22 @@ from ckconv.nn.mapped import is_mapped, unwrapped
 MIN_SIGMA = 1e-4
 
 
-def bounded_sigma(sigma: Tensor) -> Tensor:
-    """Sigma where it is ordinary, and a positive number close to zero where it is not.
+UNDER_MASK = 1.667  # sigmas from the middle within which filters' centres start
+MAX_SIGMA = 10.0  # a mask this wide differs from one by a hundredth at most
+NOMINAL_SIGMA = 0.075  # of `auto`, before the kernel's size is known
+AUTO_SAMPLES = 3.25  # `auto`: samples of a centred kernel that are kept on each side
+AUTO_TIME = 0.25  # `auto`: sigma along the axis of time
 
-    From 2 m upwards, m = `MIN_SIGMA`, this is the identity. Below it is `m + m^2 / (3m - sigma)`,
-    which joins smoothly, stays over m whatever an optimizer does to sigma, and falls off slowly
-    enough that a negative sigma still receives a gradient that brings it back.
+
+def bounded_sigma(sigma: Tensor) -> Tensor:
+    """Sigma where it is ordinary, a positive number close to zero under it, `MAX_SIGMA` over it.
+
+    From 2 m to `MAX_SIGMA`, m = `MIN_SIGMA`, this is the identity. Below it is
+    `m + m^2 / (3m - sigma)`, which joins smoothly and stays over m whatever an optimizer does to
+    sigma. Above, the gradient is that of `MAX_SIGMA`, so that an enormous sigma still has one.
     """
     m = MIN_SIGMA
+    sigma = sigma + (sigma.clamp(max=MAX_SIGMA) - sigma).detach()
     low = sigma.clamp(max=2 * m)  # keeps the branch that is not taken finite
     return torch.where(sigma >= 2 * m, sigma, m + m * m / (3 * m - low))
 
@@ -37,9 +45,15 @@ class Mask(nn.Module):
     a causal convolution at the most recent sample, 1. Subclasses say what the profile is, where
     it falls to a threshold, and how wide its spectrum is.
 
+    The bump is 1 at its mean whatever sigma is: cropped to that sample, sigma would have no
+    gradient for ever. A mask too narrow to be seen beside its middle sample therefore has the
+    gradient of the narrowest one that is, while its values stay what they are: a loss that gains
+    by the neighbours widens it, from any sigma.
+
     Args:
         dim: number of axes.
-        init_value: initial sigma, of every axis or one for each.
+        init_value: initial sigma, of every axis or one for each; `auto`: 7 samples of a centred
+            kernel; along the axis of time 0.25.
         threshold: mask value under which positions are cropped.
         dynamic_cropping: whether they are.
         causal, causal_axis: whether there is an axis of time, and which; as in `ConvConfig`.
@@ -51,7 +65,7 @@ class Mask(nn.Module):
     def __init__(
         self,
         dim: int,
-        init_value: float | Sequence[float] = MaskConfig.init_value,
+        init_value: float | str | Sequence[float] = MaskConfig.init_value,
         threshold: float = MaskConfig.threshold,
         dynamic_cropping: bool = MaskConfig.dynamic_cropping,
         causal: bool | None = ConvConfig.causal,
@@ -66,6 +80,8 @@ class Mask(nn.Module):
             self.mean = nn.Parameter(mean)
         else:
             self.register_buffer("mean", mean)
+        self.is_auto = init_value == AUTO
+        init_value = NOMINAL_SIGMA if self.is_auto else init_value
         sigma = init_value if isinstance(init_value, Sequence) else (init_value,) * dim
         if len(sigma) != dim:
             raise UsageError(f"sigma={init_value}: give one for all axes or one for each of {dim}")
@@ -102,14 +118,40 @@ class Mask(nn.Module):
         """The sigma that is used, (dim,): positive, whatever the parameter's value."""
         return bounded_sigma(self.sigma)
 
-    def forward(self, axes: Sequence[Tensor]) -> Tensor:
-        """The mask on the grid that `axes`, one vector of positions per axis, span: (*size)."""
-        sigma = self.effective_sigma
+    def forward(self, axes: Sequence[Tensor], alone: Mapping[int, float] | None = None) -> Tensor:
+        """The mask on the grid that `axes`, one vector of positions per axis, span: (*size).
+
+        `alone` as in `Grid`.
+        """
+        sigma, alone = self.effective_sigma, alone or {}
         mask = None
         for d, axis in enumerate(axes):
             factor = self.profile((axis - self.mean[d]) / sigma[d])
+            if d in alone:
+                factor = self._beside(axis, d, factor, alone[d], 0.0)
+            elif not self.dynamic_cropping and len(axis) > 1:
+                factor = self._beside(axis, d, factor, axis[1] - axis[0], factor)
             mask = factor if mask is None else mask[..., None] * factor
         return mask * self._window([len(axis) for axis in axes]) if self._is_windowed else mask
+
+    def _beside(
+        self, axis: Tensor, d: int, factor: Tensor, step: Tensor | float, other: Tensor | float
+    ) -> Tensor:
+        """`factor` with the gradient of a mask that is seen beside the middle sample.
+
+        So is the middle's value, if it is larger: a mean may have left that sample. Beside it the
+        values are `other`. A mask that is over the threshold there stays as it is.
+        """
+        middle = len(axis) - 1 if d == self.causal_axis else len(axis) // 2
+        with torch.no_grad():
+            away = (axis[middle] - self.mean[d]).abs() + step
+            wide = torch.maximum(self.effective_sigma[d], away / self.reach(self.threshold))
+        sigma = self.sigma[d] + (wide - self.sigma[d]).detach()
+        seen = self.profile((axis - self.mean[d]) / sigma)
+        with torch.no_grad():
+            is_middle = axis == axis[middle]
+            value = torch.where(is_middle, torch.maximum(factor, seen), other)
+        return value + (seen - seen.detach())
 
     @torch.no_grad()
     def crop(self, size: Sequence[int]) -> tuple[tuple[int, int], ...]:
@@ -178,14 +220,43 @@ class Mask(nn.Module):
         """The first sample that is kept along the axis of time, from where the root is."""
         return -(-root // 1)
 
+    def single_samples(
+        self, crop: Sequence[tuple[int, int]], size: Sequence[int]
+    ) -> dict[int, float]:
+        """The axes that `crop` leaves a single sample of, of several, and their step."""
+        return {
+            d: 2 / (n - 1)
+            for d, (n, (start, stop)) in enumerate(zip(size, crop))
+            if self.dynamic_cropping and stop - start == 1 < n
+        }
+
+    def with_neighbours(
+        self, crop: Sequence[tuple[int, int]], alone: Mapping[int, float]
+    ) -> tuple[tuple[int, int], ...]:
+        """The ranges of `crop`, along the axes `alone` with the samples beside the single ones."""
+        return tuple(
+            (start - (d in alone), stop + (d in alone and d != self.causal_axis))
+            for d, (start, stop) in enumerate(crop)
+        )
+
+    @torch.no_grad()
+    def fit(self, size: Sequence[int]) -> float:
+        """Give a new mask the sigma that `auto` is for kernels of `size`, or `widen` it.
+
+        Returns how many times as far as before filters under the mask may reach.
+        """
+        before = self.sigma.max().item()
+        if not (self.is_auto and (self.sigma == NOMINAL_SIGMA).all()):
+            self.widen(size)
+            return 1.0
+        for axis, n in enumerate(size):
+            own = AUTO_SAMPLES * 2 / (max(n - 1, 1) * self.reach(self.threshold))
+            self.sigma[axis] = AUTO_TIME if axis == self.causal_axis else min(own, 1.0)
+        return min(1.0, UNDER_MASK * self.sigma.max().item()) / (UNDER_MASK * before)
+
     @torch.no_grad()
     def widen(self, size: Sequence[int]) -> None:
-        """Make a new mask that would keep a single sample along an axis at least a step wide.
-
-        The mask is 1 at its centre whatever sigma is: a kernel cropped to that sample would leave
-        sigma without a gradient for ever. It happens with small images, where a sigma of 0.075 is
-        less than half a step.
-        """
+        """Make a new mask that would keep a single sample along an axis at least a step wide."""
         for axis, (n, (start, stop)) in enumerate(zip(size, self.crop(size))):
             if n > 1 and stop - start == 1:
                 self.sigma[axis].clamp_(min=2 / (n - 1))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from fractions import Fraction
 from typing import TYPE_CHECKING
 
 import torch
@@ -12,6 +13,7 @@ import ckconv.functional as F
 from ckconv.errors import UsageError
 from ckconv.nn.kernels import KernelInUse
 from ckconv.nn.sections import section
+from ckconv.nn.sized import FINEST
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -76,9 +78,22 @@ class NJet(nn.Module):
         self.alphas = nn.Parameter(torch.empty(n_basis, in_channels, out_channels))
         nn.init.normal_(self.alphas, std=1 / math.sqrt(n_basis * in_channels))
         self.scales = nn.Parameter(torch.full((1,), float(init_scale)))
-        self.resolution_ratio = 1.0
+        self.scale = scale or 1.0
+        self.register_buffer("resolution", torch.ones(2, dtype=torch.int64))
         self.in_use = KernelInUse()
-        self.set_resolution(scale or 1.0)
+        self.set_resolution(self.scale)
+
+    @property
+    def resolution_ratio(self) -> float:
+        """Present / trained resolution, a part of the state: numerator and denominator."""
+        over, under = self.resolution.tolist()
+        return over / under
+
+    @resolution_ratio.setter
+    @torch.no_grad()
+    def resolution_ratio(self, ratio: float) -> None:
+        new = Fraction(ratio).limit_denominator(FINEST)
+        self.resolution.copy_(torch.tensor([new.numerator, new.denominator]))
 
     def set_resolution(self, ratio: float) -> None:
         """Deploy at `ratio` = new / present resolution: sigma, in pixels, grows by it."""
@@ -92,9 +107,19 @@ class NJet(nn.Module):
             )
         self.resolution_ratio *= ratio
 
+    def _load_from_state_dict(self, state_dict: dict, prefix: str, *args: object) -> None:
+        """A deployed checkpoint brings its resolution; over another's stands the given scale."""
+        loaded = state_dict.get(prefix + "resolution")
+        if loaded is None or torch.equal(loaded[0], loaded[1]):
+            self.resolution_ratio = self.scale
+            loaded = self.resolution
+        state_dict = {**state_dict, prefix + "resolution": loaded}
+        super()._load_from_state_dict(state_dict, prefix, *args)
+        self.in_use.clear()
+
     def sigma(self) -> Float[Tensor, " 1"]:
         """The Gaussian's standard deviation in pixels, (1,)."""
-        return torch.exp2(self.scales) * self.resolution_ratio
+        return torch.exp2(self.scales) * (self.resolution[0] / self.resolution[1])
 
     def cropped_size(self) -> tuple[int, int]:
         """The kernel's present size."""

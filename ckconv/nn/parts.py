@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ckconv.config import ConvConfig, KernelConfig, MaskConfig
+from ckconv.config import AUTO, ConvConfig, KernelConfig, MaskConfig
 from ckconv.errors import UsageError, pick
 from ckconv.nn import ck
-from ckconv.nn.mask import MASKS, Mask
+from ckconv.nn.mask import MASKS, NOMINAL_SIGMA, UNDER_MASK, Mask
 
 KernelLike = KernelConfig | ck.Generator | type[ck.Generator]
 MaskLike = MaskConfig | Mask | type[Mask]
-
-UNDER_MASK = 1.667  # sigmas of a mask within which filters' centres start
 
 
 def make_generator(
@@ -62,5 +60,6 @@ def centres_under(mask: MaskLike | None) -> float | None:
         widest = mask.sigma.max().item()
     else:
         sigma = MaskConfig.init_value if isinstance(mask, type) else mask.init_value
+        sigma = NOMINAL_SIGMA if sigma == AUTO else sigma
         widest = max(sigma) if isinstance(sigma, Sequence) else sigma
     return min(1.0, UNDER_MASK * widest)

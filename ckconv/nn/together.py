@@ -70,15 +70,15 @@ def _read_crops(layers: Sequence[CKConv]) -> dict[CKConv, tuple[tuple[int, int],
 
 def _sample_group(layers: list[CKConv], crops: list[tuple[tuple[int, int], ...]]) -> None:
     """Evaluate alike generators, each at its own positions, padded to the same number."""
-    axes = [layer.axes(crop) for layer, crop in zip(layers, crops)]
-    grids = [torch.stack(torch.meshgrid(*a, indexing="ij")).flatten(1) for a in axes]
-    longest = max(grid.shape[1] for grid in grids)
+    grids = [layer.grid_of(crop) for layer, crop in zip(layers, crops)]
+    points = [torch.stack(torch.meshgrid(*g.axes, indexing="ij")).flatten(1) for g in grids]
+    longest = max(at.shape[1] for at in points)
     positions = torch.stack(
-        [nn.functional.pad(grid, (0, longest - grid.shape[1])) for grid in grids]
+        [nn.functional.pad(at, (0, longest - at.shape[1])) for at in points]
     )  # (G, dim, N)
     hidden = _evaluate([layer.generator for layer in layers], positions)  # (G, H, N)
-    for layer, line, grid, a in zip(layers, hidden, grids, axes):
-        layer.prepare(line[:, : grid.shape[1]], a)
+    for layer, line, at, grid in zip(layers, hidden, points, grids):
+        layer.prepare(line[:, : at.shape[1]], grid)
 
 
 def _evaluate(generators: list[Generator], positions: Tensor) -> Tensor:

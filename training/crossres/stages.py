@@ -51,7 +51,7 @@ class CrossRes:
         self.saved = saved
         for layer in model.modules():
             if isinstance(layer, NJet):  # trained at ratio 1 and deployed by `set_resolution`
-                layer.resolution_ratio = 1.0
+                layer.scale = layer.resolution_ratio = 1.0
 
     def source(self) -> None:
         """Train and test at the source resolution."""

@@ -15,7 +15,7 @@ from torch import nn
 from datasets.task import Task
 from program.environment import commit, environment
 from training.report.epochs import result_text
-from training.report.layers import count_parameters, fixed_sizes, generated_layers, size_text
+from training.report.layers import Layer, count_parameters, fixed_sizes, generated_layers, size_text
 from training.report.progress import Progress
 
 CLASSES_WIDTH = 60  # characters of the classes' names in the table
@@ -88,10 +88,20 @@ def kernel_rows(model: nn.Module) -> list[tuple[str, str]]:
     for layer in layers:
         cropped = layer.size != layer.full_size
         of = f" of {size_text(layer.full_size)}" if cropped else ""
-        rows.append((f"kernel of {layer.name}", size_text(layer.size) + of))
+        rows.append((f"kernel of {layer.name}", size_text(layer.size) + of + extreme(layer)))
     if not layers:
         rows.append(("kernel size", ", ".join(size_text(s) for s in fixed_sizes(model)) or "1"))
     return rows
+
+
+def extreme(layer: Layer) -> str:
+    """What a learned size says that lies at an end of what it can be; empty for others."""
+    if layer.mask is None or not layer.mask.dynamic_cropping or max(layer.full_size) == 1:
+        return ""
+    if max(layer.size) == 1:
+        return ", collapsed to a single sample"
+    reached = [own == full > 1 for own, full in zip(layer.size, layer.full_size)]
+    return ", at its horizon: a larger conv.horizon may do better" if any(reached) else ""
 
 
 def layout(rows: list[tuple[str, str]]) -> str:

@@ -117,6 +117,9 @@ class Generator(nn.Module):
         """
         raise NotImplementedError
 
+    def spread(self, factor: float) -> None:
+        """Move the centres of a new generator's filters, if it has any, `factor` times as far."""
+
     def kind(self) -> tuple:
         """Equal for generators whose hidden functions the same operations compute."""
         shapes = tuple(

@@ -134,6 +134,12 @@ class MFN(Generator):
         radians = type(filters[0]).radians(filters, gauss_stddevs)
         return (radians / (2 * math.pi)).view(len(generators), -1)
 
+    @torch.no_grad()
+    def spread(self, factor: float) -> None:
+        for g in self.filters:
+            if isinstance(g, GaborFilter):
+                g.mu.mul_(factor)
+
     def hidden(self, positions: Float[Tensor, "dim N"]) -> Float[Tensor, "H N"]:
         h = self.filters[0](positions)  # (H, N)
         for linear, g in zip(self.linears, self.filters[1:]):

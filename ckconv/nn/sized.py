@@ -1,0 +1,167 @@
+"""The size and the resolution at which a layer's kernel is sampled: a part of its state."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+from threading import Lock
+from typing import TYPE_CHECKING
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from ckconv.functional.geometry import per_axis
+from ckconv.nn import calls
+from ckconv.nn.kernels import KernelInUse, size_for, with_centres
+
+if TYPE_CHECKING:
+    from ckconv.nn.ck import Generator
+    from ckconv.nn.mask import Mask
+
+_FIRST_INPUT = Lock()  # of several threads, one fixes a layer's size
+FINEST = 1_000_000  # largest denominator of a resolution
+
+
+class Sized(nn.Module):
+    """A layer whose kernel's size is given, or fixed by the first input or a checkpoint.
+
+    Size and resolution are buffers, whole numbers: saved, loaded, moved, averaged and shared
+    between processes with the weights that they belong to, and the same in any dtype.
+
+    extent: samples per axis, (dim,); zeros as long as they are not known.
+    resolution: present / trained resolution, numerators per axis, then denominators, (2 dim,).
+    """
+
+    extent: Tensor
+    resolution: Tensor
+    horizon: int | tuple[int, ...] | str
+    causal_axis: int | None
+    generator: Generator
+    mask: Mask | None
+
+    def _begin(self, dim: int, sampling_rate_norm: float) -> None:
+        """Start with no size, at the resolution of training."""
+        self.register_buffer("extent", torch.zeros(dim, dtype=torch.int64))
+        self.register_buffer("resolution", torch.ones(2 * dim, dtype=torch.int64))
+        self.in_use = KernelInUse()
+        self._norm = float(sampling_rate_norm)
+        self._is_new = True  # whether the mask is still to be fitted to the kernel's size
+        if not isinstance(self.horizon, str):
+            self._fix_size(per_axis("horizon", self.horizon, dim))
+
+    @property
+    def kernel_size(self) -> tuple[int, ...] | None:
+        """Samples per axis before cropping; None until an input or a checkpoint fixes them."""
+        return self.in_use.size(self.extent)
+
+    @property
+    def sampling_rate_norm(self) -> float:
+        """The factor on the kernel's values: the setting, over the present resolution."""
+        norm = self._norm
+        for ratio in self._ratios():
+            norm /= ratio
+        return norm
+
+    @sampling_rate_norm.setter
+    def sampling_rate_norm(self, factor: float) -> None:
+        self._norm = 1.0
+        self._norm = factor / self.sampling_rate_norm
+
+    def _ratios(self) -> tuple[float, ...]:
+        numbers = self.in_use.numbers("resolution", self.resolution)
+        half = len(numbers) // 2
+        return tuple(over / under for over, under in zip(numbers[:half], numbers[half:]))
+
+    def _known_kernel_size(self) -> tuple[int, ...]:
+        size = self.kernel_size
+        if size is None:
+            raise RuntimeError(
+                f"conv.horizon={self.horizon}: the kernel's size is fixed by the first input or "
+                "by a loaded checkpoint, and there has been neither"
+            )
+        return size
+
+    def _fix_size_from(self, x: Tensor) -> None:
+        """Fix a size that is still open by the first input (..., *size).
+
+        In a process group all processes take part, and the largest of their inputs decides.
+        """
+        if self.kernel_size is None:
+            size = size_for(self.horizon, x.shape[-len(self.extent) :], self.causal_axis)
+            self._fix_size(_agreed(size, self.extent.device))
+
+    @torch.compiler.disable
+    def _fix_size(self, size: tuple[int, ...]) -> None:
+        """Fix the size of a kernel that has none yet, and fit the mask of a new layer to it."""
+        with _FIRST_INPUT:
+            if self.kernel_size is not None:
+                return  # another thread was first
+            if self.mask is not None and self._is_new:
+                self.generator.spread(self.mask.fit(size))
+            self.in_use.resize(self.extent, size)
+
+    @torch.no_grad()
+    def set_resolution(self, ratio: float | Sequence[float]) -> None:
+        """Deploy the layer at `ratio` = new / trained resolution, per axis or one for all.
+
+        The kernel keeps its span: it is sampled `ratio` times as finely and divided by the
+        growth of the number of samples, so that the sum over it, an integral, stays the same
+        (FlexConv paper, section 3.3). The ratio is relative to the layer as it is now.
+        """
+        size = self._known_kernel_size()
+        ratios = calls.ratios(ratio, len(size))
+        sizes = [max(int((n - 1) * r + 1e-6) + 1, 1) for n, r in zip(size, ratios)]
+        for axis, r in enumerate(ratios):
+            over, under = self.resolution.view(2, -1)[:, axis].tolist()
+            new = (Fraction(r) * Fraction(over, under)).limit_denominator(FINEST)
+            self.resolution.view(2, -1)[:, axis] = torch.tensor([new.numerator, new.denominator])
+        self.in_use.resize(self.extent, with_centres(sizes, self.causal_axis))
+
+    def _load_from_state_dict(self, state_dict: dict, prefix: str, *args: object) -> None:
+        """A checkpoint brings the size and the resolution that its weights were saved at.
+
+        At the resolution of training, a given horizon stands over the checkpoint's size.
+        """
+        extent, resolution = (state_dict.get(prefix + k) for k in ("extent", "resolution"))
+        if extent is None and prefix + "mask.sigma" in state_dict:
+            self._is_new = False  # a trained mask, from where sizes are not kept
+        is_deployed = resolution is not None and not torch.equal(*resolution.chunk(2))
+        if extent is None or not extent.any():
+            extent, resolution = self.extent, self.resolution
+        elif not isinstance(self.horizon, str) and not is_deployed:
+            extent = torch.tensor(per_axis("horizon", self.horizon, len(self.extent)))
+        if resolution is None:  # files from before it was kept
+            resolution = torch.ones_like(self.resolution)
+        own = {prefix + "resolution": resolution}
+        if prefix + "extent" in state_dict:
+            own[prefix + "extent"] = extent
+        super()._load_from_state_dict({**state_dict, **own}, prefix, *args)
+        self.in_use.clear()
+        self._ratios(), self.kernel_size  # read now: compiled code takes them as read last
+
+    def _apply(self, *args: object, **named: object) -> nn.Module:
+        """Moved, and made anew by `to_empty`, the layer keeps its kernel's size."""
+        extent, size, ratios = self.extent, self.kernel_size, self.resolution
+        known = self.in_use.numbers("resolution", ratios)
+        super()._apply(*args, **named)
+        if self.extent is not extent:
+            if size is not None:
+                self.in_use.resize(self.extent, size)
+            with torch.no_grad():
+                self.resolution.copy_(torch.tensor(known))
+        return self
+
+    def _replicate_for_data_parallel(self) -> nn.Module:
+        replica = super()._replicate_for_data_parallel()
+        replica.in_use = KernelInUse()  # replicas run at the same time
+        return replica
+
+
+def _agreed(size: tuple[int, ...], device: torch.device) -> tuple[int, ...]:
+    """The largest size that any process of a group has found, per axis."""
+    if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
+        return size
+    largest = torch.tensor(size, device=device)
+    dist.all_reduce(largest, dist.ReduceOp.MAX)
+    return tuple(largest.tolist())
