@@ -143,7 +143,7 @@ def test_other_tasks_and_layers(tmp_path, monkeypatch, flags):
 def test_kernels_that_are_sampled_together(tmp_path, monkeypatch):
     """As on a GPU, where the generators of all layers are evaluated at once."""
 
-    def together(model, x):
+    def together(model, x, times=None):
         if model.training:
             blocks.sample_together([m for m in model.modules() if isinstance(m, CKConv)])
 
