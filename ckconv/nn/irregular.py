@@ -9,6 +9,7 @@ from ckconv.functional import FactoredKernel
 from ckconv.functional.irregular import irregular_conv
 from ckconv.nn.calls import is_plainly_causal
 from ckconv.nn.conv import CKConv
+from ckconv.nn.kernels import Grid
 from ckconv.nn.sections import section
 
 
@@ -26,7 +27,7 @@ def conv_at_times(layer: CKConv, x: Tensor, times: Tensor, last_step: bool = Fal
     (size,), ((start, _),) = layer.kernel_size, layer.crop()
 
     def kernel_at(positions: Tensor) -> FactoredKernel:
-        return layer._factor(layer.generator.hidden(positions[None]), [positions])
+        return layer._factor(layer.generator.hidden(positions[None]), Grid([positions]))
 
     with section("convolution", layer):
         return irregular_conv(

@@ -130,7 +130,9 @@ class Mask(nn.Module):
             if d in alone:
                 factor = self._beside(axis, d, factor, alone[d], 0.0)
             elif not self.dynamic_cropping and len(axis) > 1:
-                factor = self._beside(axis, d, factor, axis[1] - axis[0], factor)
+                step = axis[1] - axis[0]
+                seen = self._beside(axis, d, factor, step, factor)
+                factor = torch.where(sigma[d] * self.reach(self.threshold) < step, seen, factor)
             mask = factor if mask is None else mask[..., None] * factor
         return mask * self._window([len(axis) for axis in axes]) if self._is_windowed else mask
 

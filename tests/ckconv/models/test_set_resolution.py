@@ -103,7 +103,7 @@ def test_every_layer_of_a_network_and_no_weight(kind):
     sizes = [m.kernel_size for m in made.modules() if hasattr(m, "sampling_rate_norm")]
     assert sizes == [(17, 17)] * (5 if kind in ("FlexConv", "CKConv") else 0)
     for name, value in made.state_dict().items():
-        assert name.endswith("extent") or torch.equal(value, before[name])
+        assert name.endswith(("extent", "resolution")) or torch.equal(value, before[name])
 
 
 def test_sequences():
