@@ -247,6 +247,8 @@ class Mask(nn.Module):
 
         Returns how many times as far as before filters under the mask may reach.
         """
+        if self.sigma.is_meta:
+            return 1.0  # nothing is drawn there either
         before = self.sigma.max().item()
         if not (self.is_auto and (self.sigma == NOMINAL_SIGMA).all()):
             self.widen(size)

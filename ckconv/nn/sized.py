@@ -69,9 +69,14 @@ class Sized(nn.Module):
         self._norm = factor / self.sampling_rate_norm
 
     def _ratios(self) -> tuple[float, ...]:
-        numbers = self.in_use.numbers("resolution", self.resolution)
+        numbers = self._resolution_numbers()
         half = len(numbers) // 2
         return tuple(over / under for over, under in zip(numbers[:half], numbers[half:]))
+
+    def _resolution_numbers(self) -> tuple[int, ...]:
+        """What `resolution` holds; on the meta device, which holds nothing, that of training."""
+        known = self.in_use.numbers("resolution", self.resolution)
+        return (1,) * len(self.resolution) if known is None else known
 
     def _known_kernel_size(self) -> tuple[int, ...]:
         size = self.kernel_size
@@ -142,8 +147,8 @@ class Sized(nn.Module):
 
     def _apply(self, *args: object, **named: object) -> nn.Module:
         """Moved, and made anew by `to_empty`, the layer keeps its kernel's size."""
-        extent, size, ratios = self.extent, self.kernel_size, self.resolution
-        known = self.in_use.numbers("resolution", ratios)
+        extent, size = self.extent, self.kernel_size
+        known = self._resolution_numbers()
         super()._apply(*args, **named)
         if self.extent is not extent:
             if size is not None:
