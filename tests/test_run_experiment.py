@@ -322,9 +322,10 @@ CHECKPOINTS = {
 def test_bad_checkpoints(tmp_path, monkeypatch, capsys, make, message, use):
     folder = tmp_path / "run"
     folder.mkdir()
-    make(folder / "last.pt")
+    checkpoint = tmp_path / "kept.pt" if use == "pretrained" else folder / "last.pt"
+    make(checkpoint)
     if use == "pretrained":
-        flags = ["pretrained=True", f"pretrained_params.filepath={folder / 'last.pt'}"]
+        flags = ["pretrained=True", f"pretrained_params.filepath={checkpoint}"]
     else:
         flags = ["train.resume=auto"]
         message = "nothing to resume" if make in (foreign, other_network) else message

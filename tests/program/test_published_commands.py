@@ -9,7 +9,7 @@ import pytest
 from datasets import describe
 from models import build_model
 from program.command_line import compose
-from training.crossres import stages
+from training.crossres.check import check, source_task
 from training.validate import validate, validate_task
 
 WIDTHS7, WIDTHS5 = "[1.0, 2, 1.5, 3, 2.0, 2]", "[1.0, 1, 1.5, 2, 2.0, 2]"
@@ -182,8 +182,8 @@ def test_a_published_command_makes_a_network(name):
     cfg = compose(words(COMMANDS[name]))
     validate(cfg)
     if name in ACROSS_RESOLUTIONS:
-        stages.check(cfg)
-        task = stages.source_task(cfg)
+        check(cfg)
+        task = source_task(cfg)
     else:
         task = describe(cfg)
     validate_task(cfg, task)

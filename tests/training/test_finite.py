@@ -67,7 +67,7 @@ def test_a_validation_loss_that_is_not_finite_ends_the_run(tmp_path):
 
 def test_a_result_that_is_not_a_number_is_never_the_best():
     row = {"seconds": 1.0}
-    regression = type("Regression", (), {"metric": "mse"})
+    regression = type("Regression", (), {"metric": "mse", "higher_is_better": False})
     progress = Progress()
     for mse in (math.nan, 3.0, math.nan, 2.0):
         progress.end_epoch(row, {"mse": mse, "loss": mse}, regression)
