@@ -31,16 +31,16 @@ WINDOW = 0.4  # sigma of the window where there is no mask
 class Spectrum:
     """Shares of a kernel's energy by frequency, with several axes that of the fastest one."""
 
-    frequencies: Tensor  # (n,) Hz, rising from 0
+    frequencies: Tensor  # (n,) cycles per unit, rising from 0
     energy: Tensor  # (n,) adding up to 1
 
     def above(self, frequency: float) -> float:
-        """The share of the energy over a frequency in Hz."""
+        """The share of the energy over a frequency in cycles per unit."""
         return self.energy[self.frequencies > frequency].sum().item()
 
 
 def window_frequency(gauss_stddevs: float = 2.0, window: float = WINDOW) -> float:
-    """What the window adds to the highest frequency of a kernel that has no mask, in Hz."""
+    """What the window adds to the highest frequency of a kernel without mask, in cycles/unit."""
     return gauss_stddevs / (2 * math.pi * window)
 
 
@@ -95,7 +95,7 @@ def measure(
     centres, sigmas = [0.0] * source.dim, [math.inf] * source.dim
     if mask is not None:
         centres, sigmas = mask.mean.tolist(), mask.effective_sigma.tolist()
-    reach = max(REACH * min(max(sigmas), window), 1.0)  # at least 1, for bins of 1/2 Hz or less
+    reach = max(REACH * min(max(sigmas), window), 1.0)  # at least 1, for bins of 1/2 or less
     half = math.ceil(reach / step)
     axes = [centre + step * torch.arange(-half, half + 1) for centre in centres]
     values = evaluate(source, axes, kernels).double()

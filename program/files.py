@@ -18,8 +18,12 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from ckconv.errors import UsageError
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+PICTURES = ("png", "pdf", "svg")
 
 
 @contextlib.contextmanager
@@ -87,7 +91,13 @@ def write_tensors(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def write_figure(path: Path, figure: Figure, dpi: int) -> None:
-    """Draw a matplotlib figure into a PNG."""
+    """Draw a matplotlib figure into a PNG, a PDF or an SVG, by the path's ending.
+
+    Raises `UsageError` for another one.
+    """
+    kind = path.suffix.lower().removeprefix(".")
+    if kind not in PICTURES:
+        raise UsageError(f"{path}: pictures are written as .{', .'.join(PICTURES)}")
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=dpi)
+    figure.savefig(buffer, format=kind, dpi=dpi)
     write(path, buffer.getbuffer())

@@ -4,9 +4,9 @@ A kernel that holds no frequency over Nyquist's gives the same response when it 
 finely, so that a network trained at one resolution works at another (FlexConv paper, section
 3.3). For multiplicative filter networks the highest frequency is known from the weights.
 
-Frequencies are in Hz over positions on [-1, 1], along the axis on which they are highest. A
-Gaussian has no highest frequency; `gauss_stddevs` says how many standard deviations of its
-spectrum are counted. `ckconv.spectra` measures what is bounded here, and
+Frequencies are in cycles per unit of position, on [-1, 1], along the axis on which they are
+highest. A Gaussian has no highest frequency; `gauss_stddevs` says how many standard deviations
+of its spectrum are counted. `ckconv.spectra` measures what is bounded here, and
 `python -m ckconv.antialiasing` draws both.
 """
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 def nyquist(kernel_size: int | Sequence[int]) -> float:
-    """The highest frequency, in Hz, that a kernel of so many samples on [-1, 1] can hold.
+    """The highest frequency, in cycles per unit, that so many samples on [-1, 1] can hold.
 
     With one size per axis, that of the coarsest axis.
     """
@@ -41,7 +41,7 @@ def nyquist(kernel_size: int | Sequence[int]) -> float:
 def frequencies(
     source: CKConv | Generator, gauss_stddevs: float = RegularizeConfig.gauss_stddevs
 ) -> Float[Tensor, " filters"]:
-    """The highest frequency of each of a generator's filters, (filters,), in Hz.
+    """The highest frequency of each of a generator's filters, (filters,), in cycles per unit.
 
     Of sines, `max |W| / 2 pi`; under Gaussians `gauss_stddevs * max gamma / 2 pi` more. The
     generator's own highest frequency is their sum, because it multiplies them.
@@ -68,7 +68,7 @@ def frequencies_of(
 def mask_frequency(
     source: CKConv | Mask, gauss_stddevs: float = RegularizeConfig.gauss_stddevs
 ) -> Float[Tensor, ""]:
-    """What a mask adds to a kernel's highest frequency, a scalar in Hz.
+    """What a mask adds to a kernel's highest frequency, a scalar in cycles per unit.
 
     Of a Gaussian `gauss_stddevs / (2 pi min sigma)`; zero for a layer that has no mask.
     """
@@ -81,7 +81,7 @@ def mask_frequency(
 def bound(
     source: CKConv | Generator, gauss_stddevs: float = RegularizeConfig.gauss_stddevs
 ) -> Float[Tensor, ""]:
-    """The highest frequency of a layer's masked kernel, or of a generator alone, in Hz.
+    """The highest frequency of a layer's masked kernel, or a generator's, in cycles per unit.
 
     Raises `UsageError` for a generator without such a bound.
     """

@@ -15,7 +15,7 @@ from ckconv.errors import UsageError
 from ckconv.nn.conv import CKConv
 
 # The published loss offset_elu(x) = 5 (elu(x - 4) + 1), which also pushes down frequencies that
-# are a few Hz under Nyquist's.
+# are a few cycles per unit under Nyquist's.
 ELU_OFFSET, ELU_FACTOR = 4.0, 5.0
 
 
@@ -80,7 +80,7 @@ def _penalty(excess: Tensor, fn: str) -> Tensor:
 
 
 def _groups(layers: list[CKConv], settings: RegularizeConfig) -> dict[tuple, list[CKConv]]:
-    """Layers by their Nyquist frequency in Hz, whether their masks count, their generator's kind.
+    """Layers by their Nyquist frequency, whether their masks count, their generator's kind.
 
     The layers of a group are evaluated by the same operations.
     """

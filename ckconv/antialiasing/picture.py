@@ -51,7 +51,7 @@ def draw(layers: Mapping[str, CKConv], path: Path, kernel_size: int, finer: int 
                 row[2].tick_params(labelbottom=False)
         axes[0, 0].set_title(f"{kernel_size} samples per axis", fontsize=9)
         axes[0, 1].set_title(f"{(kernel_size - 1) * finer + 1} samples", fontsize=9)
-        axes[0, 2].set_title("spectrum (dB) over frequency (Hz)", fontsize=9)
+        axes[0, 2].set_title("spectrum (dB) over cycles per unit", fontsize=9)
         figure.savefig(path, dpi=110)
 
 
@@ -83,7 +83,7 @@ def _draw_spectrum(panel: Any, layer: CKConv, kernel_size: int, finer: int) -> N
     text = f"{100 * share:.2g} % of the energy aliases"
     try:
         highest = bound(layer, GAUSS_STDDEVS).item()
-        _mark(panel, highest, end, f"bound, {highest:.1f} Hz", BOUND, "--", 0.78)
+        _mark(panel, highest, end, f"bound, {highest:.1f}", BOUND, "--", 0.78)
     except UsageError:
         text += "; no analytic bound"
     place = {"ha": "right", "transform": panel.transAxes, "bbox": BEHIND_TEXT}

@@ -10,6 +10,7 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 
+from ckconv import UsageError
 from program import files
 
 
@@ -46,3 +47,16 @@ def test_a_write_that_is_broken_off_leaves_the_old_file_alone(tmp_path, error):
     assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
     if isinstance(error, OSError):
         assert (raised.value.errno, raised.value.filename) == (28, str(path))
+
+
+@pytest.mark.parametrize(
+    ("name", "start"), [("a.png", b"\x89PNG"), ("a.pdf", b"%PDF"), ("a.svg", b"<?xml")]
+)
+def test_a_picture_is_of_the_kind_that_its_name_says(name, start, tmp_path):
+    files.write_figure(tmp_path / name, Figure(figsize=(1, 1)), dpi=50)
+    assert (tmp_path / name).read_bytes().startswith(start)
+
+
+def test_a_picture_of_another_kind_is_refused(tmp_path):
+    with pytest.raises(UsageError, match=r"a.bmp: pictures are written as .png, .pdf, .svg"):
+        files.write_figure(tmp_path / "a.bmp", Figure(), dpi=50)

@@ -16,7 +16,7 @@ KERNEL_COLOURS, MASK_COLOURS = "RdBu_r", "magma"
 
 
 def save_kernels(model: nn.Module, path: Path, title: str) -> None:
-    """Draw every generated layer's mask and some of its kernels into a PNG.
+    """Draw every generated layer's mask and some of its kernels into a PNG, a PDF or an SVG.
 
     2-D kernels are images of what is left after cropping, beside the mask on the whole kernel
     with a frame around what is left; 1-D ones are lines over the steps back in time. Nothing is
@@ -53,11 +53,14 @@ def _draw_images(plt, layers: list[Layer]):
             axis.spines[:].set_visible(False)
         row[0].set_ylabel(f"{layer.name}\n{size_text(layer.size)}", fontsize=8)
         _draw_mask(plt, row[0], layer)
-        for axis, kernel in zip(row[1:], _some_kernels(layer)):
-            limit = max(np.abs(kernel).max(), 1e-12)
-            axis.imshow(kernel, cmap=KERNEL_COLOURS, vmin=-limit, vmax=limit)
-    axes[0, 0].set_title("mask", fontsize=8)
-    axes[0, 1].set_title("kernels, cropped; each on its own scale", fontsize=8, loc="left")
+        kernels = _some_kernels(layer)
+        limit = max(np.abs(kernels).max(), 1e-12)
+        for axis, kernel in zip(row[1:], kernels):
+            shown = axis.imshow(kernel, cmap=KERNEL_COLOURS, vmin=-limit, vmax=limit)
+        bar = figure.colorbar(shown, ax=row[1:], fraction=0.02, pad=0.01)
+        bar.ax.tick_params(labelsize=6)
+    axes[0, 0].set_title("mask, 0 to 1", fontsize=8)
+    axes[0, 1].set_title("kernels, cropped; a scale per layer", fontsize=8, loc="left")
     return figure
 
 

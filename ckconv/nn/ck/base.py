@@ -110,7 +110,7 @@ class Generator(nn.Module):
     def highest_frequencies(
         cls, generators: Sequence[Generator], gauss_stddevs: float
     ) -> Float[Tensor, "generators filters"]:
-        """The highest frequencies, in Hz, of the filters that each generator multiplies.
+        """The highest frequencies, in cycles per unit, of the filters of each generator.
 
         (generators, filters), of generators of one kind; their sum bounds a generator's own
         frequency. For classes that are `is_bounded`.
