@@ -37,7 +37,6 @@ MEANT = {  # what flags of other programs are called here
     "data_dir": "dataset_params.root",
     "data_path": "dataset_params.root",
     "depth": "net.no_blocks",
-    "dilation": "conv.horizon",
     "experiment": "+experiment",
     "gpu": "device",
     "hidden_size": "net.no_hidden",

@@ -71,7 +71,10 @@ def test_a_kill_between_them_is_made_good(killed_between):
     "harm, message",
     [
         (lambda path: path.unlink(), "best.pt: does not exist, and the run's best epoch was 1"),
-        (lambda path: path.write_bytes(b"no"), "best.pt: is not a checkpoint, and the run.s best epoch"),
+        (
+            lambda path: path.write_bytes(b"no"),
+            "best.pt: is not a checkpoint, and the run.s best epoch",
+        ),
     ],
 )
 def test_a_best_checkpoint_that_is_lost_is_noticed_before_training(tmp_path, harm, message):
