@@ -71,10 +71,7 @@ def test_a_kill_between_them_is_made_good(killed_between):
     "harm, message",
     [
         (lambda path: path.unlink(), "best.pt: does not exist, and the run's best epoch was 1"),
-        (
-            lambda path: path.write_bytes(b"no"),
-            "best.pt: is not a checkpoint, and the run.s best epoch",
-        ),
+        (lambda path: path.write_bytes(b"no"), "best.pt: is .*not a checkpoint.*best epoch was 1"),
     ],
 )
 def test_a_best_checkpoint_that_is_lost_is_noticed_before_training(tmp_path, harm, message):
@@ -92,8 +89,9 @@ def test_a_best_checkpoint_of_another_epoch_is_noticed(tmp_path):
     run(tmp_path, cfg)
     best = checkpoints.read(tmp_path / "best.pt")
     best["progress"]["epoch"] = 3
-    (row,) = best["progress"]["history"]
-    best["progress"]["history"] = [row | {"epoch": epoch} for epoch in (1, 2, 3)]
+    best["progress"]["history"] = [
+        {**best["progress"]["history"][0], "epoch": n} for n in (1, 2, 3)
+    ]
     checkpoints.save(tmp_path / "best.pt", best)
     with pytest.raises(UsageError, match=r"is of epoch 3, and the run's best epoch was 1"):
         run(tmp_path, cfg, checkpoints.read(tmp_path / "last.pt"))

@@ -15,10 +15,11 @@ from training.loop import fit
 from training.saved import check_saved, fitting
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory):
+@pytest.fixture
+def run(tmp_path):
     """A run's folder and the content of its `last.pt`."""
-    folder = tmp_path_factory.mktemp("run")
+    folder = tmp_path / "run"
+    folder.mkdir()
     fit(make_model(), make_loaders(), TASK, make_config(epochs=1), folder, NullLog())
     return folder, checkpoints.read(folder / "last.pt")
 
@@ -96,3 +97,21 @@ def test_the_untouched_one_goes_on(run):
     log = NullLog()
     fit(make_model(), make_loaders(), TASK, make_config(epochs=2), folder, log, content)
     assert len(log.rows) == 2
+
+
+def test_what_a_layer_fills_in_itself_may_be_missing(run):
+    """Folders of earlier versions go on where the network knows how to read them."""
+
+    class Newer(torch.nn.Sequential):
+        def __init__(self):
+            super().__init__(*make_model())
+            self.register_buffer("rate", torch.ones(2))
+
+        def _load_from_state_dict(self, state, prefix, *args):
+            state.setdefault(prefix + "rate", self.rate)
+            super()._load_from_state_dict(state, prefix, *args)
+
+    folder, content = run
+    model = Newer()
+    progress = fit(model, make_loaders(), TASK, make_config(epochs=1), folder, NullLog(), content)
+    assert progress.epoch == 1 and torch.equal(model.rate, torch.ones(2))
