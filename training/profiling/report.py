@@ -14,7 +14,6 @@ import torch
 from omegaconf import OmegaConf
 from torch import nn
 
-from ckconv.nn import NJet
 from datasets.task import Task
 from program.environment import environment
 from program.files import write, write_figure, write_json
@@ -71,8 +70,6 @@ def kernel_sizes(model: nn.Module) -> dict[str, tuple[int, ...]]:
     for name, module in model.named_modules():
         if isinstance(module, nn.Conv1d | nn.Conv2d):
             sizes[name] = tuple(module.kernel_size)
-        elif isinstance(module, NJet) and name not in sizes:
-            sizes[name] = ()
     return sizes
 
 
