@@ -13,7 +13,7 @@ from ckconv.trained import from_plain
 from datasets import Task
 from predict import make_network
 from program.device import choose_device
-from program.plain import flag, plain_program
+from program.words.plain import flag, plain_program
 from training.crossres.spectra import save_spectra
 from training.report.figures import save_kernels
 from training.sampling_rate import fix_kernel_sizes

@@ -19,7 +19,7 @@ from datasets import Task
 from models import build_model
 from program.device import choose_device
 from program.files import write_csv
-from program.plain import flag, plain_program
+from program.words.plain import flag, plain_program
 from training.prediction.inputs import files_of
 from training.prediction.table import predictions
 

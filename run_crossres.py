@@ -11,16 +11,16 @@ from program import distributed
 from program.command_line import Job, program
 from program.files import write_json
 from program.folder import KERNELS, RESULT, SPECTRA, write_config
+from training.checkpoints.pretrained import adopt
+from training.checkpoints.resume import resumed
 from training.crossres.check import check, settle, source_task
 from training.crossres.record import Record
 from training.crossres.report import figures_of, result, table
 from training.crossres.spectra import save_spectra
 from training.crossres.stages import CrossRes
 from training.network import prepared_network
-from training.pretrained import adopt
 from training.report.figures import save_kernels
 from training.report.wandb_log import WandbLog
-from training.resume import resumed
 from training.validate import prepare, validate, validate_task
 
 

@@ -12,15 +12,15 @@ from program import distributed
 from program.command_line import Job, program
 from program.files import write_json
 from program.folder import KERNELS, RESULT, write_config
+from training.checkpoints.pretrained import adopt
+from training.checkpoints.resume import resumed
 from training.loop import fit
 from training.network import prepared_network
-from training.pretrained import adopt
 from training.report.begin import beginning
 from training.report.epochs import EpochLog, results_text
 from training.report.figures import save_kernels
 from training.report.result import result, table
 from training.report.wandb_log import WandbLog
-from training.resume import resumed
 from training.sampling_rate import tested
 from training.validate import prepare, validate, validate_task
 

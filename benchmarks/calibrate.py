@@ -3,11 +3,11 @@
     python benchmarks/calibrate.py [--device cpu|cuda] [--rounds 5]
     python benchmarks/calibrate.py --check    # the present rates on the layers of run.py's networks
 
-Times a forward and backward pass of direct and spectral convolutions over a grid of shapes and
-fits the seconds per operation that `ckconv.functional.plan` uses to choose between them. Prints
-the rates in the form in which they stand there, and how often and by how much the choice they
-make is worse than the better of the two. On a CPU it counts the processor time of one thread,
-which other programs on the machine disturb least.
+Times a forward and backward pass of direct and spectral convolutions over a grid of shapes and fits
+the seconds per operation that `ckconv.functional.spectral.plan` uses to choose between them. Prints
+the rates in the form in which they stand there, and how often and by how much the choice they make
+is worse than the better of the two. On a CPU it counts the processor time of one thread, which
+other programs on the machine disturb least.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import ckconv.functional as F  # noqa: E402
 from benchmarks.workloads import WORKLOADS, make_problem  # noqa: E402
-from ckconv.functional import plan  # noqa: E402
+from ckconv.functional.spectral import plan  # noqa: E402
 
 FUNCTIONS = 33
 SHAPES_2D = [

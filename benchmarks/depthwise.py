@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import ckconv.functional as F  # noqa: E402
 from ckconv import ConvConfig, SepFlexConv  # noqa: E402
-from ckconv.functional.frames import fast_length  # noqa: E402
+from ckconv.functional.spectral.frames import fast_length  # noqa: E402
 
 WORKLOADS = {  # input, kernel size per axis
     "33x33 on 96x96": ((4, 140, 96, 96), 33),

@@ -13,9 +13,9 @@ from omegaconf.errors import ValidationError
 
 from ckconv.errors import UsageError
 from ckernel_fitting.settings import MEANINGS, S, Settings, flat, paths
-from program.help import columns, meanings
 from program.interruption import hang_up
-from program.mistakes import wrong_type
+from program.words.help import columns, meanings
+from program.words.mistakes import wrong_type
 
 UNSET = ("", "None", "null")
 SWITCH = ("true", "1", "yes", "false", "0", "no")  # what may follow the name of a switch

@@ -21,8 +21,8 @@ sys.path.insert(0, str(ROOT))  # MkDocs runs this file, not as a module of the p
 
 import ckconv  # noqa: E402
 from datasets import FILES  # noqa: E402
-from program.help import Flag, flags  # noqa: E402
-from program.mistakes import PRESETS, preset_names  # noqa: E402
+from program.words.help import Flag, flags  # noqa: E402
+from program.words.mistakes import PRESETS, preset_names  # noqa: E402
 
 PAGES = ("*.md", "docs/*.md", "experiments/*.md", "benchmarks/*.md", "ckernel_fitting/*.md")
 GUIDES = ("layer", "generators")  # the order of the first ones

@@ -23,13 +23,14 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from ckconv.errors import UsageError
-from program import ckconv_commands, distributed, streams
-from program.arguments import readable, readable_arguments
+from program import distributed, streams
 from program.folder import LAST, FolderTaken, remove_if_empty, run_folder, write_failure
-from program.help import help_text
 from program.interruption import EXIT_CODE, Interrupted, hang_up
 from program.lock import own_folder
-from program.mistakes import as_typed, sentence, unknown_flag, unresolved
+from program.words import ckconv_commands
+from program.words.arguments import readable, readable_arguments
+from program.words.help import help_text
+from program.words.mistakes import as_typed, sentence, unknown_flag, unresolved
 
 FREE_FORM = ("dataset_params.options",)  # groups whose flags the schema does not know
 CONFIG_FOLDER = Path(__file__).resolve().parent.parent / "cfg"

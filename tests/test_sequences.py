@@ -16,7 +16,7 @@ from ckconv import UsageError
 from datasets import describe
 from models import build_model
 from program.command_line import compose
-from training import pretrained
+from training.checkpoints import pretrained
 from training.validate import validate
 
 PARAMETERS = {  # as the papers state them

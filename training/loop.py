@@ -18,10 +18,10 @@ from program.folder import LAST
 from program.interruption import Interruption
 from program.progress import bar
 from training import checkpoints
+from training.checkpoints.saved import fitting
 from training.epoch import epoch_steps, judge, named, train_epoch
 from training.finite import check_row
 from training.report.epochs import EpochLog
-from training.saved import fitting
 from training.state import Progress, Training
 
 

@@ -14,7 +14,7 @@ from datasets.task import Task
 from models import build_model
 from program import device, distributed
 from program.sync_batchnorm import synchronize_batchnorm
-from training import pretrained
+from training.checkpoints import pretrained
 from training.memory import check_memory
 from training.report.summary import print_summary
 from training.sampling_rate import fix_kernel_sizes

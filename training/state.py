@@ -17,16 +17,16 @@ from datasets.task import Task
 from program import distributed
 from program.folder import BEST, LAST
 from training import checkpoints
-from training.finite import check_weights
-from training.optimizer import build_optimizer
-from training.report.progress import Progress
-from training.saved import (
+from training.checkpoints.saved import (
     check_alike,
     check_optimizer,
     check_progress,
     check_weights_of,
     fitting,
 )
+from training.finite import check_weights
+from training.optimizer import build_optimizer
+from training.report.progress import Progress
 from training.schedule import Schedule
 
 

@@ -14,12 +14,16 @@ from torch import Tensor
 from ckconv.errors import check_choice
 from ckconv.functional.checks import check_input, check_shapes
 from ckconv.functional.direct import direct_conv
-from ckconv.functional.fft import fft_conv
-from ckconv.functional.frames import remembered
 from ckconv.functional.geometry import Geometry, make_geometry
 from ckconv.functional.kernel import FactoredKernel, functions, last_output
-from ckconv.functional.plan import CostModel, best_frames, is_depthwise
-from ckconv.functional.spectral import spectral_conv
+from ckconv.functional.spectral import (
+    CostModel,
+    best_frames,
+    fft_conv,
+    is_depthwise,
+    remembered,
+    spectral_conv,
+)
 from ckconv.functional.ways import current, full_precision, using
 
 __all__ = [

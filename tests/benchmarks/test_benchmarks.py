@@ -86,14 +86,14 @@ def test_uncut_transforms_are_of_the_whole_sequence():
     flags = ("dataset=AddProblem", "dataset_params.seq_length=4000", *TINY)
     long = Workload("long", 1, (*flags, "mask.init_value=0.005"))
     problem = problem_of(Workload("long", 1, (*long.flags, "mask.init_value=0.005")))
-    from ckconv.functional import spectral
+    from ckconv.functional.spectral import factored
 
     lengths = {}
     for name in ("uncut", "spectral"):
         runner = Runner(problem, BACKENDS[name], "train")
         with runner.backend.active():
-            plan = spectral.plan_frames
-            with mock.patch.object(spectral, "plan_frames", side_effect=plan) as calls:
+            plan = factored.plan_frames
+            with mock.patch.object(factored, "plan_frames", side_effect=plan) as calls:
                 taken = []
                 calls.side_effect = lambda *a, plan=plan, taken=taken: (
                     taken.append(plan(*a)) or taken[-1]

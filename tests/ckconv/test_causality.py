@@ -9,7 +9,7 @@ import torch
 
 import ckconv.functional as F
 from ckconv import ConvConfig, KernelConfig, MaskConfig
-from ckconv.functional.plan import plan_frames
+from ckconv.functional.spectral.plan import plan_frames
 from ckconv.nn import CKConv, FlexConv
 
 GENERATORS = {

@@ -12,11 +12,11 @@ from scipy.fft import next_fast_len
 
 import ckconv.functional as F
 from ckconv.errors import UsageError
-from ckconv.functional.frames import Frames, fast_length
 from ckconv.functional.geometry import make_geometry
-from ckconv.functional.mixing import mix
-from ckconv.functional.plan import CostModel, plan_frames
-from ckconv.functional.transform import real_fft
+from ckconv.functional.spectral.frames import Frames, fast_length
+from ckconv.functional.spectral.mixing import mix
+from ckconv.functional.spectral.plan import CostModel, plan_frames
+from ckconv.functional.spectral.transform import real_fft
 from ckconv.functional.ways import Ways
 
 SIZES_1D = [(1, 1), (7, 3), (7, 7), (8, 15), (33, 5), (100, 100), (50, 199), (300, 17), (513, 40)]

@@ -15,9 +15,9 @@ from omegaconf import OmegaConf
 
 from ckconv import UsageError
 from ckconv.errors import check_choice
-from program.arguments import readable, readable_arguments
 from program.command_line import CONFIG_FOLDER, compose
-from program.mistakes import unknown_flag
+from program.words.arguments import readable, readable_arguments
+from program.words.mistakes import unknown_flag
 
 
 def run(*flags: str, cwd: Path) -> subprocess.CompletedProcess:

@@ -10,8 +10,8 @@ import pytest
 from ckconv.errors import UsageError
 from datasets import describe
 from models import build_model
-from program.ckconv_commands import preset_of, refuse
 from program.command_line import CONFIG_FOLDER, compose
+from program.words.ckconv_commands import preset_of, refuse
 from training.validate import validate
 
 CKCNN = {

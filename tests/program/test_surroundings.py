@@ -12,7 +12,7 @@ import torch
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from small_runs import SMALL_NETWORK
 
-from program.mistakes import as_typed, sentence
+from program.words.mistakes import as_typed, sentence
 
 ROOT = Path(__file__).resolve().parents[2]
 SHORT = [*SMALL_NETWORK, "conv.horizon=9", "train.epochs=1", "train.max_batches=1"]

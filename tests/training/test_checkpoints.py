@@ -15,10 +15,11 @@ from fakes import make_model
 from omegaconf import OmegaConf
 
 from ckconv import UsageError
-from training import checkpoints, pretrained
+from training import checkpoints
+from training.checkpoints import pretrained
+from training.checkpoints.resume import resumed
+from training.checkpoints.saved import PARTS
 from training.report.progress import Progress
-from training.resume import resumed
-from training.saved import PARTS
 
 
 class Code:

@@ -10,7 +10,7 @@ from ckconv import UsageError
 from datasets import describe
 from program.command_line import compose
 from program.device import bytes_text, total_memory
-from program.mistakes import sentence
+from program.words.mistakes import sentence
 from training.memory import check_memory, kernel_bytes
 
 CPU = torch.device("cpu")

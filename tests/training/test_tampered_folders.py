@@ -11,8 +11,8 @@ from fakes import TASK, NullLog, make_config, make_loaders, make_model
 
 from ckconv import UsageError
 from training import checkpoints
+from training.checkpoints.saved import check_saved, fitting
 from training.loop import fit
-from training.saved import check_saved, fitting
 
 
 @pytest.fixture

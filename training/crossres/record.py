@@ -14,11 +14,11 @@ from program.environment import commit
 from program.files import write_json
 from program.folder import BEST, FINE_TUNING, LAST, RESULT, STAGES
 from training import checkpoints
+from training.checkpoints.saved import DoesNotFit, check_saved, fitting
 from training.report.epochs import EpochLog, results_text
 from training.report.layers import generated_layers
 from training.report.progress import Progress
 from training.report.wandb_log import WandbLog
-from training.saved import DoesNotFit, check_saved, fitting
 
 SOURCE, AS_IS, FINE_TUNED = "source", "as_is", "fine_tuned"
 

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ckconv.functional import multilinear
-from ckconv.functional.frames import Frames
 from ckconv.functional.kernel import FactoredKernel
-from ckconv.functional.transform import at_least_float, lay_out
+from ckconv.functional.spectral import multilinear
+from ckconv.functional.spectral.frames import Frames
+from ckconv.functional.spectral.transform import at_least_float, lay_out
 
 # Numbers of the input, padded, that are transformed at once.
 _AT_ONCE = {"cpu": 1 << 19, "cuda": 1 << 26}

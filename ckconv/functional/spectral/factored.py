@@ -7,14 +7,14 @@ import math
 import torch
 from torch import Tensor
 
-from ckconv.functional.depthwise import depthwise
 from ckconv.functional.finite import split_off
-from ckconv.functional.frames import Frames
 from ckconv.functional.geometry import Geometry
 from ckconv.functional.kernel import FactoredKernel, functions
-from ckconv.functional.mixing import apply_spectrum, mix, write_out
-from ckconv.functional.plan import is_depthwise, plan_frames
-from ckconv.functional.transform import at_least_float, kernel_fft, real_fft
+from ckconv.functional.spectral.depthwise import depthwise
+from ckconv.functional.spectral.frames import Frames
+from ckconv.functional.spectral.mixing import apply_spectrum, mix, write_out
+from ckconv.functional.spectral.plan import is_depthwise, plan_frames
+from ckconv.functional.spectral.transform import at_least_float, kernel_fft, real_fft
 from ckconv.functional.ways import full_precision
 
 _CHANNELS_LAST = {2: torch.channels_last, 3: torch.channels_last_3d}

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ckconv.functional.frames import Frames
+from ckconv.functional.spectral.frames import Frames
 
 
 class _RealFFT(torch.autograd.Function):

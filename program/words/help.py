@@ -8,9 +8,9 @@ import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 
-from program.mistakes import preset_names
+from program.words.mistakes import preset_names
 
-FLAGS = Path(__file__).resolve().parent.parent / "cfg" / "config.yaml"
+FLAGS = Path(__file__).resolve().parents[2] / "cfg" / "config.yaml"
 COLUMN, WIDTH = 34, 100  # where the meanings begin and end
 LINE = re.compile(r"( *)(\w+): *(.*?) *(?:# (.*))?")  # indentation, name, default, meaning
 

@@ -12,9 +12,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from ckconv.errors import UsageError
 from program.folder import BEST, LAST, NO_RESUME, OWN_FOLDER, RESULT, FolderTaken, others
-from program.mistakes import as_typed
+from program.words.mistakes import as_typed
 from training.checkpoints import is_ours, read
-from training.saved import check_saved, fitting
+from training.checkpoints.saved import check_saved, fitting
 
 
 def resumed(

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ckconv.functional import multilinear
+from ckconv.functional.spectral import multilinear
 from ckconv.functional.ways import current
 
 # Numbers of the kernel's spectrum that exist at once. On a CPU they should stay in the cache

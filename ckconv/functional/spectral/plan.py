@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ckconv.functional.frames import Frames, remembered, whole_frames
+from ckconv.functional.spectral.frames import Frames, remembered, whole_frames
 from ckconv.functional.ways import current
 
 

@@ -23,7 +23,7 @@ from omegaconf.errors import (
 from ckconv.errors import UsageError
 from program.device import bytes_text
 
-PRESETS = Path(__file__).resolve().parent.parent / "cfg" / "experiment"
+PRESETS = Path(__file__).resolve().parents[2] / "cfg" / "experiment"
 EXTRAS = {  # Hydra's launchers and sweepers that are installed apart
     "joblib": "hydra-joblib-launcher",
     "submitit_local": "hydra-submitit-launcher",

@@ -7,9 +7,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ckconv.functional.finite import split_off
-from ckconv.functional.frames import whole_frames
 from ckconv.functional.geometry import Geometry
-from ckconv.functional.transform import kernel_fft
+from ckconv.functional.spectral.frames import whole_frames
+from ckconv.functional.spectral.transform import kernel_fft
 
 
 def fft_conv(x: Tensor, kernel: Tensor, bias: Tensor | None, geometry: Geometry) -> Tensor:

@@ -13,9 +13,9 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from ckconv.errors import UsageError
-from program.help import columns
 from program.interruption import hang_up
-from program.mistakes import sentence, wrong_type
+from program.words.help import columns
+from program.words.mistakes import sentence, wrong_type
 
 Flags = TypeVar("Flags")
 

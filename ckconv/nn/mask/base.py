@@ -1,4 +1,4 @@
-"""The masks that give a FlexConv its learned size: Gaussian, or a decay into the past."""
+"""What all masks share: a bump of learned width, and the samples that it leaves."""
 
 from __future__ import annotations
 
@@ -16,8 +16,6 @@ from ckconv.nn.mapped import is_mapped, unwrapped
 # Under twice this, sigma is bent away from zero. The finest kernels in the papers, of 16,000
 # samples, have a step of 1.25e-4: a mask this narrow keeps a single sample.
 MIN_SIGMA = 1e-4
-
-
 UNDER_MASK = 1.667  # sigmas from the middle within which filters' centres start
 MAX_SIGMA = 10.0  # a mask this wide differs from one by a hundredth at most
 NOMINAL_SIGMA = 0.075  # of `auto`, before the kernel's size is known
@@ -267,68 +265,3 @@ class Mask(nn.Module):
 
     def extra_repr(self) -> str:
         return f"dim={self.sigma.numel()}, threshold={self.threshold}"
-
-
-class GaussianMask(Mask):
-    """`exp(-1/2 sum_d ((x_d - mean_d) / sigma_d)^2)`, mean and sigma learned.
-
-    FlexConv paper, equation 2.
-    """
-
-    @staticmethod
-    def profile(u: Tensor) -> Tensor:
-        return torch.exp(-0.5 * u.square())
-
-    @staticmethod
-    def reach(threshold: float) -> float:
-        return math.sqrt(-2 * math.log(threshold))
-
-    @staticmethod
-    def bandwidth(gauss_stddevs: float) -> float:
-        return gauss_stddevs
-
-
-class FixedGaussianMask(GaussianMask):
-    """A Gaussian mask whose mean stays where it starts: only sigma is learned.
-
-    Knigge et al., ICLR 2023. Along the axis of time one more sample is kept, the one before the
-    threshold is crossed.
-    """
-
-    learning_rate_groups: ClassVar[dict[str, str]] = {"sigma": "mask"}
-    learns_mean: ClassVar[bool] = False
-
-    @staticmethod
-    def first_kept(root: float | Tensor) -> float | Tensor:
-        return root // 1
-
-
-class ExponentialMask(Mask):
-    """`exp(-sum_d |x_d - mean_d| / sigma_d)`: a decay into the past, to both sides of a centre.
-
-    As the filters of Hyena have it (Poli et al., 2023), here of learned rate. Its mean is fixed.
-    Its spectrum falls off slowly, so that its bound is wider than a Gaussian's of the same sigma.
-    """
-
-    learning_rate_groups: ClassVar[dict[str, str]] = {"sigma": "mask"}
-    learns_mean: ClassVar[bool] = False
-
-    @staticmethod
-    def profile(u: Tensor) -> Tensor:
-        return torch.exp(-u.abs())
-
-    @staticmethod
-    def reach(threshold: float) -> float:
-        return -math.log(threshold)
-
-    @staticmethod
-    def bandwidth(gauss_stddevs: float) -> float:
-        # its spectrum, relative to its peak, is 1 / (1 + w^2); a Gaussian's exp(-w^2 / 2)
-        return math.sqrt(math.expm1(gauss_stddevs**2 / 2))
-
-
-MASKS: dict[str, type[Mask]] = {  # by their names in `mask.type`
-    "gaussian": GaussianMask,
-    "fixed_gaussian": FixedGaussianMask,
-    "exponential": ExponentialMask,
-}

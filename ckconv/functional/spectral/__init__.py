@@ -1,0 +1,10 @@
+"""Convolution in the frequency domain, and what it is expected to cost."""
+
+from __future__ import annotations
+
+from ckconv.functional.spectral.factored import spectral_conv
+from ckconv.functional.spectral.fft import fft_conv
+from ckconv.functional.spectral.frames import remembered
+from ckconv.functional.spectral.plan import CostModel, best_frames, is_depthwise
+
+__all__ = ["CostModel", "best_frames", "fft_conv", "is_depthwise", "remembered", "spectral_conv"]

@@ -1,0 +1,1 @@
+"""What is typed, made readable; what it means; what is said where it is wrong."""
