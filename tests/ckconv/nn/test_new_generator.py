@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-PROJECT = Path(__file__).resolve().parents[2]
+PROJECT = Path(__file__).resolve().parents[3]
 ROOMS = ("cfg", "ckconv", "datasets", "models", "program", "training")
 NEW_FILE = '''
 import math
