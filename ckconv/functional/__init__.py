@@ -96,16 +96,8 @@ def conv(
     check_choice("backend", backend, BACKENDS)
     batched = x if x.ndim == kernel.ndim else x[None]
     check_shapes(batched, kernel, bias, groups)
-    size = batched.shape[2:]
-    geometry = make_geometry(
-        size,
-        kernel.shape[2:],
-        stride,
-        dilation,
-        padding,
-        padding_mode,
-        causal_axis if causal else None,
-    )
+    time, sizes = causal_axis if causal else None, (batched.shape[2:], kernel.shape[2:])
+    geometry = make_geometry(*sizes, stride, dilation, padding, padding_mode, time)
     y = (_complex if x.is_complex() else _real)(batched, kernel, bias, geometry, backend)
     return y if batched is x else y[0]
 

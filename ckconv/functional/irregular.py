@@ -1,7 +1,15 @@
-"""The causal convolution of sequences whose samples lie at times of their own."""
+"""The causal convolution of sequences whose samples lie at times of their own.
+
+It is computed directly, from all pairs of samples that the kernel spans. The kernel is evaluated
+once for every distance that occurs: up to B L^2 / 2 times, where a regular convolution needs L;
+the sum itself takes B L^2 C H products, with H functions in the kernel. Sequences go through in
+groups of `PAIRS` pairs, which are computed again in the backward pass, so that memory does not
+grow with the batch.
+"""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
 import torch
@@ -29,14 +37,8 @@ def irregular_conv(
     is, with the kernel at the true distances (CKConv, Romero et al., ICLR 2022, section 4.3). The
     weights w are the samples' widths: from the middle of one gap to the middle of the next, half
     a step beyond the first and the present sample. At times 0, 1, 2, ... they are all one, and
-    the result is that of `conv(x, kernel, causal=True)`.
-
-    It is computed directly, from all pairs of samples that the kernel spans. The kernel is
-    evaluated once for every distance that occurs: up to B L^2 / 2 times, where a regular
-    convolution needs L; the sum itself takes B L^2 C H products, with H functions in the kernel.
-    Sequences go through in groups of `PAIRS` pairs, which are computed again in the backward
-    pass, so that memory does not grow with the batch. Not meant for more than some thousand
-    samples.
+    the result is that of `conv(x, kernel, causal=True)`. Time grows with L^2: not
+    meant for more than some thousand samples.
 
     Args:
         x: (B, C, L).
@@ -53,24 +55,30 @@ def irregular_conv(
     Raises:
         ValueError: for shapes that do not fit each other.
     """
+    _check(x, times)
+    how = kernel_at, steps, reach, last_step
+    outputs = 1 if last_step else x.shape[2]
+    with torch.autocast(x.device.type, enabled=False):
+        y = _in_groups(lambda *group: _convolve(*group, *how), x, times, outputs)
+        return (y if bias is None else y + bias[:, None]).to(x.dtype)
+
+
+def _in_groups(
+    convolve: Callable[[Tensor, Tensor], Tensor], x: Tensor, times: Tensor, outputs: int
+) -> Tensor:
+    """Convolve sequences in groups; in training each is computed again in the backward pass."""
+    rows = max(1, PAIRS // (outputs * x.shape[2]))
+    if torch.is_grad_enabled():
+        convolve = functools.partial(checkpoint, convolve, use_reentrant=False)
+    return torch.cat([convolve(*group) for group in zip(x.split(rows), times.split(rows))])
+
+
+def _check(x: Tensor, times: Tensor) -> None:
     if x.ndim != 3 or times.shape != (x.shape[0], x.shape[2]):
         raise ValueError(
             f"input {tuple(x.shape)} and times {tuple(times.shape)} do not fit: expected "
             "(B, C, L) with (B, L)"
         )
-    length = x.shape[2]
-    rows = max(1, PAIRS // (length * (1 if last_step else length)))
-
-    def part(x: Tensor, times: Tensor) -> Tensor:
-        return _convolve(x, times, kernel_at, steps, reach, last_step)
-
-    with torch.autocast(x.device.type, enabled=False):
-        parts = zip(x.split(rows), times.split(rows))
-        if torch.is_grad_enabled():
-            y = torch.cat([checkpoint(part, *both, use_reentrant=False) for both in parts])
-        else:
-            y = torch.cat([part(*both) for both in parts])  # (B, O, L)
-        return (y if bias is None else y + bias[:, None]).to(x.dtype)
 
 
 def _convolve(

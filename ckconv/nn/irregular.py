@@ -17,9 +17,9 @@ def conv_at_times(layer: CKConv, x: Tensor, times: Tensor, last_step: bool = Fal
     """What a 1-D `layer` makes of x (B, C, L) sampled at `times` (B, L): (B, O, L) or (B, O, 1).
 
     Times increase, in units of the kernel's sample step: at 0, 1, 2, ... the result is the
-    layer's ordinary one. See `ckconv.functional.irregular.irregular_conv` for what is computed and
-    what it costs. Raises `UsageError` for layers that are no plain causal convolution, and for
-    generators that normalise over their positions.
+    layer's ordinary one. See `ckconv.functional.irregular` for what is computed and what it costs.
+    Raises `UsageError` for layers that are no plain causal convolution, and for generators that
+    normalise over their positions.
     """
     _check(layer)
     layer._meet(x)
