@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -12,10 +13,15 @@ from ckconv.nn.ck import SineLayer
 from ckconv.nn.conv import CKConv
 from ckconv.nn.mask import Mask
 
+if TYPE_CHECKING:
+    from jaxtyping import Float
+
 Kernel = FactoredKernel | Tensor  # as layers sample it: a mix of functions, or written out
 
 
-def kernel_norm(model: nn.Module, kernels: Mapping[nn.Module, Kernel] | None = None) -> Tensor:
+def kernel_norm(
+    model: nn.Module, kernels: Mapping[nn.Module, Kernel] | None = None
+) -> Float[Tensor, ""]:
     """Sum over continuous-kernel layers of the L2 norms (not squared) of kernel and bias.
 
     `kernels` are those of a forward pass, as `ckconv.nn.recorded_kernels` gives them; a layer that
@@ -45,13 +51,13 @@ def _kernel_norm_of(layer: CKConv, kernels: Mapping[nn.Module, Kernel]) -> Tenso
     return kernel.norm() if isinstance(kernel, FactoredKernel) else _norm(kernel)
 
 
-def mask_norm(model: nn.Module) -> Tensor:
+def mask_norm(model: nn.Module) -> Float[Tensor, ""]:
     """Sum over layers of the L2 norm of the mask's parameters, mean and sigma together."""
     masks = [module for module in model.modules() if isinstance(module, Mask)]
     return _total([torch.cat((mask.mean, mask.sigma)).norm() for mask in masks], model)
 
 
-def magnitude(model: nn.Module) -> Tensor:
+def magnitude(model: nn.Module) -> Float[Tensor, ""]:
     """Sum over the sine layers of SIREN generators of the L2 norm of `omega_0 * W`."""
     layers = [module for module in model.modules() if isinstance(module, SineLayer)]
     return _total([(x.omega_0 * x.linear.effective_weight()).norm() for x in layers], model)

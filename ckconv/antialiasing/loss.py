@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as nnf
@@ -13,6 +14,9 @@ from ckconv.antialiasing.frequencies import frequencies_of, nyquist
 from ckconv.config import RegularizeConfig
 from ckconv.errors import UsageError
 from ckconv.nn.conv import CKConv
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
 
 # The published loss offset_elu(x) = 5 (elu(x - 4) + 1), which also pushes down frequencies that
 # are a few cycles per unit under Nyquist's.
@@ -28,7 +32,7 @@ def regularizer(
     method: str = RegularizeConfig.method,
     gauss_stddevs: float = RegularizeConfig.gauss_stddevs,
     res_offset: int = RegularizeConfig.res_offset,
-) -> Tensor:
+) -> Float[Tensor, ""]:
     """The anti-aliasing loss, a scalar: `factor` times the penalty on frequencies over Nyquist.
 
     Summed over the continuous-kernel layers of `model` (FlexConv paper, section 3.3).

@@ -7,6 +7,7 @@ y = F.conv(x, kernel, bias, causal=True)
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -26,6 +27,9 @@ from ckconv.functional.spectral import (
 )
 from ckconv.functional.ways import current, full_precision, using
 
+if TYPE_CHECKING:
+    from jaxtyping import Float, Inexact
+
 __all__ = [
     "FactoredKernel",
     "check_input",
@@ -42,9 +46,9 @@ _PLAIN = {"dilation": 1, "groups": 1, "padding_mode": "zeros"}
 
 
 def conv(
-    x: Tensor,
-    kernel: Tensor | FactoredKernel,
-    bias: Tensor | None = None,
+    x: Inexact[Tensor, "*batch_channels_size"],
+    kernel: Float[Tensor, "out per_group *k"] | FactoredKernel,
+    bias: Float[Tensor, " out"] | None = None,
     causal: bool = False,
     backend: str = "auto",
     stride: int | Sequence[int] = 1,
@@ -54,7 +58,7 @@ def conv(
     groups: int = 1,
     padding_mode: str | Sequence[str] = "zeros",
     causal_axis: int = 0,
-) -> Tensor:
+) -> Inexact[Tensor, "*batch_out_size"]:
     """Cross-correlate `x` with `kernel`, in 1, 2 or 3 dimensions.
 
     Arguments that `torch.nn.functional.conv1d` has too mean the same; `same` may have a stride.

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch.nn.functional as F
 from torch import Tensor
 
 from ckconv.functional.geometry import Geometry
 
+if TYPE_CHECKING:
+    from jaxtyping import Float
+
 _CONV = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 
 
-def direct_conv(x: Tensor, kernel: Tensor, bias: Tensor | None, geometry: Geometry) -> Tensor:
+def direct_conv(
+    x: Float[Tensor, "B channels *size"],
+    kernel: Float[Tensor, "out per_group *k"],
+    bias: Float[Tensor, " out"] | None,
+    geometry: Geometry,
+) -> Float[Tensor, "B out *steps"]:
     """Cross-correlate x (B, C, *size) with kernel (O, C / groups, *k).
 
     Returns (B, O, *out), out per axis as in `torch.nn.functional.conv1d`.

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -18,19 +19,22 @@ from torch.utils.checkpoint import checkpoint
 
 from ckconv.functional.kernel import FactoredKernel
 
+if TYPE_CHECKING:
+    from jaxtyping import Float
+
 PAIRS = 1 << 17  # pairs of samples that are worked on at once: about 200 MB with 32 functions
 
 
 def irregular_conv(
-    x: Tensor,
-    times: Tensor,
+    x: Float[Tensor, "B channels L"],
+    times: Float[Tensor, "B L"],
     kernel_at: Callable[[Tensor], FactoredKernel],
-    bias: Tensor | None = None,
+    bias: Float[Tensor, " out"] | None = None,
     *,
     steps: int,
     reach: float,
     last_step: bool = False,
-) -> Tensor:
+) -> Float[Tensor, "B out steps"]:
     """Causally convolve `x`, sampled at `times`, with a continuous kernel.
 
     `y(t_i) = sum over j <= i of kernel(t_i - t_j) x(t_j) w_ij`: the integral that a convolution

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable
 from threading import Lock
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from ckconv.functional.ways import full_precision
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
 
 MOST_SPECTRA = 2  # of a kept kernel: those of an evaluation's batches, and of its smaller last one
 
@@ -46,7 +50,9 @@ class FactoredKernel:
         basis: (H, *k), mask and scaling included.
     """
 
-    def __init__(self, weight: Tensor, basis: Tensor) -> None:
+    def __init__(
+        self, weight: Float[Tensor, "out channels H"], basis: Float[Tensor, " H *k"]
+    ) -> None:
         self.weight, self.basis = weight, basis
         self._dense: Tensor | None = None
         self.spectra: Spectra | None = None  # where it is kept
@@ -73,7 +79,7 @@ class FactoredKernel:
     def requires_grad(self) -> bool:
         return self.weight.requires_grad or self.basis.requires_grad
 
-    def dense(self) -> Tensor:
+    def dense(self) -> Float[Tensor, "out channels *k"]:
         """The kernel written out: (O, C, *k). Computed once."""
         if self._dense is None:
             out, channels, functions = self.weight.shape
@@ -81,7 +87,7 @@ class FactoredKernel:
             self._dense = mixed.view(out, channels, *self.size)
         return self._dense
 
-    def norm(self) -> Tensor:
+    def norm(self) -> Float[Tensor, ""]:
         """The L2 norm of the kernel, without writing it out where that has not been done yet."""
         if self._dense is not None:
             return torch.linalg.vector_norm(self._dense)
@@ -108,7 +114,9 @@ def functions(kernel: Tensor | FactoredKernel) -> int:
     return kernel.basis.shape[0] if isinstance(kernel, FactoredKernel) else 0
 
 
-def last_output(x: Tensor, kernel: FactoredKernel, bias: Tensor | None) -> Tensor:
+def last_output(
+    x: Float[Tensor, "B channels L"], kernel: FactoredKernel, bias: Float[Tensor, " out"] | None
+) -> Float[Tensor, "B out 1"]:
     """The last step alone of a causal 1-D convolution: (B, C, L) -> (B, O, 1)."""
     k = min(kernel.size[0], x.shape[2])
     with full_precision(x.device):

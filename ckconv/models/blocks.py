@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import fields
+from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
@@ -12,6 +13,9 @@ from ckconv.errors import UsageError, pick
 from ckconv.models.padding import normalize, without_padding
 from ckconv.nn import CKConv, FlexConv, NJet, SepFlexConv, conv_at_times, sample_together
 from ckconv.nn.mask import MASKS
+
+if TYPE_CHECKING:
+    from jaxtyping import Bool, Float
 
 _BATCH_NORM = {1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
 _CONV = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
@@ -32,7 +36,7 @@ class CausalConv1d(nn.Conv1d):
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int, bias: bool = True):
         super().__init__(in_channels, out_channels, kernel_size, bias=bias)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Float[Tensor, "B channels L"]) -> Float[Tensor, "B out L"]:
         past = self.kernel_size[0] - 1
         return super().forward(nn.functional.pad(x, (past, 0)))  # (B, C, L)
 
@@ -146,11 +150,11 @@ class ResidualBlock(nn.Module):
 
     def forward(
         self,
-        x: Tensor,
+        x: Float[Tensor, "B channels *size"],
         last_step: bool = False,
-        own: Tensor | None = None,
-        times: Tensor | None = None,
-    ) -> Tensor:
+        own: Bool[Tensor, "B 1 L"] | None = None,
+        times: Float[Tensor, "B L"] | None = None,
+    ) -> Float[Tensor, "B out *steps"]:
         """(B, in, *size) -> (B, out, *size); with `last_step` (B, in, L) -> (B, out, 1).
 
         `own` (B, 1, L) says which steps are not padding, `times` (B, L) when the samples are.
@@ -181,7 +185,12 @@ class ResidualBlock(nn.Module):
         )
 
 
-def convolved(conv: nn.Module, x: Tensor, times: Tensor | None, last_step: bool = False) -> Tensor:
+def convolved(
+    conv: nn.Module,
+    x: Float[Tensor, "B channels *size"],
+    times: Float[Tensor, "B L"] | None,
+    last_step: bool = False,
+) -> Float[Tensor, "B out *steps"]:
     """`conv` of x (B, C, *size), at the samples' `times` (B, L) where there are any.
 
     With `last_step` the last step alone. Raises `UsageError` for a convolution at times whose
@@ -199,11 +208,11 @@ def convolved(conv: nn.Module, x: Tensor, times: Tensor | None, last_step: bool 
 
 def run_blocks(
     blocks: nn.Sequential,
-    x: Tensor,
+    x: Float[Tensor, "B channels *size"],
     only_last_step: bool,
-    own: Tensor | None = None,
-    times: Tensor | None = None,
-) -> Tensor:
+    own: Bool[Tensor, "B 1 L"] | None = None,
+    times: Float[Tensor, "B L"] | None = None,
+) -> Float[Tensor, "B out *steps"]:
     """Run residual blocks; where only the last step is read, spare the last convolution the rest.
 
     (B, C, *size) -> (B, out, *size), or (B, out, 1 or L) with `only_last_step`. Not where

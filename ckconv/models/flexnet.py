@@ -20,7 +20,7 @@ from ckconv.models.blocks import (
 from ckconv.models.padding import last_own_step, normalize, own_steps, without_padding
 
 if TYPE_CHECKING:
-    from jaxtyping import Float, Int
+    from jaxtyping import Bool, Float, Int
 
 
 class FlexNet(nn.Module):
@@ -98,7 +98,12 @@ class FlexNet(nn.Module):
         set_resolution(self, ratio)
 
 
-def readout(h: Tensor, head: nn.Linear, per_step: bool, own: Tensor | None = None) -> Tensor:
+def readout(
+    h: Float[Tensor, "B width *size"],
+    head: nn.Linear,
+    per_step: bool,
+    own: Bool[Tensor, "B 1 L"] | None = None,
+) -> Float[Tensor, "B out *steps"]:
     """Features (B, C, *size) -> (B, out), or (B, out, L) with `per_step`.
 
     `own` (B, 1, L) says which steps are not padding.

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor, nn
 
+if TYPE_CHECKING:
+    from jaxtyping import Bool, Float, Int
 
-def own_steps(x: Tensor, lengths: Tensor | None) -> Tensor | None:
+
+def own_steps(
+    x: Float[Tensor, "B channels *size"], lengths: Int[Tensor, " B"] | None
+) -> Bool[Tensor, "B 1 L"] | None:
     """Which steps of x (B, C, L) are a sequence's own, (B, 1, L) of bool; None without `lengths`.
 
     `lengths` (B,) are whole numbers from 1 to L. Raises `ValueError` for others: a sentence is
@@ -30,12 +37,16 @@ def own_steps(x: Tensor, lengths: Tensor | None) -> Tensor | None:
     return torch.arange(x.shape[2], device=x.device) < lengths[:, None, None]
 
 
-def without_padding(x: Tensor, own: Tensor | None) -> Tensor:
+def without_padding(
+    x: Float[Tensor, "B channels *size"], own: Bool[Tensor, "B 1 L"] | None
+) -> Float[Tensor, "B channels *size"]:
     """x (B, C, L) with zeros in its padding, whatever stood there, as at a sequence's end."""
     return x if own is None else torch.where(own, x, torch.zeros_like(x))
 
 
-def last_own_step(x: Tensor, own: Tensor | None) -> Tensor:
+def last_own_step(
+    x: Float[Tensor, "B channels L"], own: Bool[Tensor, "B 1 L"] | None
+) -> Float[Tensor, "B channels"]:
     """The last step of each sequence, (B, C, L) -> (B, C)."""
     if own is None:
         return x[..., -1]
@@ -43,7 +54,11 @@ def last_own_step(x: Tensor, own: Tensor | None) -> Tensor:
     return x.gather(2, last.expand(-1, x.shape[1], 1)).squeeze(2)
 
 
-def normalize(norm: nn.Module, x: Tensor, own: Tensor | None) -> Tensor:
+def normalize(
+    norm: nn.Module,
+    x: Float[Tensor, "B channels *size"],
+    own: Bool[Tensor, "B 1 L"] | None,
+) -> Float[Tensor, "B channels *size"]:
     """`norm` of x (B, C, L), with statistics over the sequences' own steps alone.
 
     For norms over the batch, and those over one sequence's channels and steps.

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
 
 
 class Timed(nn.Module):
@@ -17,5 +22,5 @@ class Timed(nn.Module):
         super().__init__()
         self.network = network
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Float[Tensor, "B channels L"]) -> Float[Tensor, "B out *steps"]:
         return self.network(x[:, :-1], times=x[:, -1])

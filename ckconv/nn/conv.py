@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +19,9 @@ from ckconv.nn.parts import centres_under, check_mask, make_generator, make_mask
 from ckconv.nn.rates import StepGrid
 from ckconv.nn.sections import section
 from ckconv.nn.sized import Sized
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Inexact
 
 BACKENDS = {"auto": "auto", "true": "fft", "false": "direct"}
 
@@ -86,7 +89,9 @@ class CKConv(Sized):
         self._begin(dim, norm)
         self.to(device=device, dtype=dtype)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(
+        self, x: Inexact[Tensor, "*batch_channels_size"]
+    ) -> Inexact[Tensor, "*batch_out_size"]:
         """Convolve x (B, in_channels, *size), or without B; of its size with padding same."""
         self._meet(x)
         with section("convolution", self):
@@ -109,7 +114,7 @@ class CKConv(Sized):
                 causal_axis=self.causal_axis or 0,
             )
 
-    def last_step(self, x: Tensor) -> Tensor:
+    def last_step(self, x: Float[Tensor, "B channels L"]) -> Float[Tensor, "B out 1"]:
         """The last step alone of what `forward` gives in 1-D: (B, C, L) -> (B, O, 1)."""
         if F.current().backend is not None or not calls.is_plainly_causal(self):
             return self(x)[..., -1:]
@@ -161,12 +166,12 @@ class CKConv(Sized):
             positions = torch.stack(torch.meshgrid(*grid.axes, indexing="ij"))  # (dim, *size)
             return self._factor(self.generator.hidden(positions.flatten(1)), grid)
 
-    def prepare(self, hidden: Tensor, grid: Grid) -> None:
+    def prepare(self, hidden: Float[Tensor, "H N"], grid: Grid) -> None:
         """Give the next forward pass the generator's hidden functions (H, N) on a grid."""
         with section("generation", self), F.full_precision(hidden.device):
             self.in_use.prepared = self._factor(hidden, grid)
 
-    def _factor(self, hidden: Tensor, grid: Grid) -> FactoredKernel:
+    def _factor(self, hidden: Float[Tensor, "H N"], grid: Grid) -> FactoredKernel:
         """The kernel as the mix of masked hidden functions that the generator's output makes."""
         axes = grid.axes
         functions = hidden.view(-1, *[len(axis) for axis in axes])  # (H, *size)
@@ -211,7 +216,7 @@ class CKConv(Sized):
             crop = self.mask.with_neighbours(crop, alone)
         return Grid(self.axes(crop), alone)
 
-    def axes(self, ranges: Sequence[tuple[int, int]]) -> list[Tensor]:
+    def axes(self, ranges: Sequence[tuple[int, int]]) -> list[Float[Tensor, " n"]]:
         """Positions on [-1, 1] of the samples in `ranges`, one vector per axis."""
         like = self.generator.output.bias  # there in the replicas of `nn.DataParallel` too
         axes = []

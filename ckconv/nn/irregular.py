@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from torch import Tensor, nn
 
 from ckconv.errors import UsageError
@@ -12,8 +14,16 @@ from ckconv.nn.conv import CKConv
 from ckconv.nn.kernels import Grid
 from ckconv.nn.sections import section
 
+if TYPE_CHECKING:
+    from jaxtyping import Float
 
-def conv_at_times(layer: CKConv, x: Tensor, times: Tensor, last_step: bool = False) -> Tensor:
+
+def conv_at_times(
+    layer: CKConv,
+    x: Float[Tensor, "B channels L"],
+    times: Float[Tensor, "B L"],
+    last_step: bool = False,
+) -> Float[Tensor, "B out steps"]:
     """What a 1-D `layer` makes of x (B, C, L) sampled at `times` (B, L): (B, O, L) or (B, O, 1).
 
     Times increase, in units of the kernel's sample step: at 0, 1, 2, ... the result is the

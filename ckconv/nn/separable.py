@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from ckconv.config import ConvConfig, KernelConfig, MaskConfig
 from ckconv.nn.conv import FlexConv
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Inexact
 
 _POINTWISE = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 
@@ -44,10 +47,12 @@ class SepFlexConv(FlexConv):
         nn.init.kaiming_normal_(self.channel_mixer.weight)
         nn.init.zeros_(self.channel_mixer.bias)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(
+        self, x: Inexact[Tensor, "*batch_channels_size"]
+    ) -> Inexact[Tensor, "*batch_out_size"]:
         """(B, in_channels, *size) -> (B, out_channels, *out), or without B."""
         return self.channel_mixer(super().forward(x))
 
-    def last_step(self, x: Tensor) -> Tensor:
+    def last_step(self, x: Float[Tensor, "B channels L"]) -> Float[Tensor, "B out 1"]:
         """The last step alone of what `forward` gives in 1-D: (B, C, L) -> (B, O, 1)."""
         return self(x)[..., -1:]

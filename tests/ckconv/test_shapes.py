@@ -19,10 +19,12 @@ import torch
 from beartype import BeartypeConf, beartype
 
 import ckconv
-from ckconv import ConvConfig, KernelConfig, NetConfig, antialiasing, spectra
-from ckconv.models import FlexNet, FlexTCN
-from ckconv.nn import CKConv, FlexConv, NJet, ck
+import ckconv.functional as F
+from ckconv import ConvConfig, KernelConfig, MaskConfig, NetConfig, antialiasing, penalties, spectra
+from ckconv.models import FlexNet, FlexTCN, Timed
+from ckconv.nn import MASKS, CKConv, FlexConv, NJet, SepFlexConv, ck
 
+KINDS = ("Bool", "Complex", "Float", "Inexact", "Int")
 CHECKER = beartype(conf=BeartypeConf(is_pep484_tower=True))  # an int is a float too
 
 
@@ -37,6 +39,10 @@ def has_shapes(function: Any) -> bool:
     )
 
 
+def plain(value: Any) -> Any:
+    return value.__func__ if isinstance(value, staticmethod) else value
+
+
 def annotated(module: ModuleType) -> Iterator[tuple[Any, str, Any]]:
     """(owner, name, function) of everything in a module whose signature has shapes."""
     for name, value in vars(module).items():
@@ -46,21 +52,31 @@ def annotated(module: ModuleType) -> Iterator[tuple[Any, str, Any]]:
             yield module, name, value
         elif inspect.isclass(value):
             yield from (
-                (value, key, function)
+                (value, key, plain(function))
                 for key, function in vars(value).items()
-                if has_shapes(function)
+                if has_shapes(plain(function))
             )
 
 
-@pytest.fixture
-def checked(monkeypatch: pytest.MonkeyPatch) -> int:
-    """Checks all signatures with shapes; gives their number."""
-    found = [(m, item) for m in modules() for item in list(annotated(m))]
-    for module, (owner, name, function) in found:
-        monkeypatch.setattr(module, "Float", jaxtyping.Float, raising=False)
-        checking = jaxtyping.jaxtyped(function, typechecker=CHECKER)
-        monkeypatch.setattr(owner, name, checking)
-    return len(found)
+@pytest.fixture(scope="module")
+def checked() -> Iterator[int]:
+    """Checks all signatures with shapes, wherever they were imported; gives their number."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module in modules():
+            for kind in KINDS:
+                patch.setattr(module, kind, getattr(jaxtyping, kind), raising=False)
+        found = [item for module in modules() for item in list(annotated(module))]
+        checking: dict[Any, Any] = {}
+        for owner, name, function in found:
+            checking[function] = jaxtyping.jaxtyped(function, typechecker=CHECKER)
+            is_static = isinstance(vars(owner)[name], staticmethod)
+            new = staticmethod(checking[function]) if is_static else checking[function]
+            patch.setattr(owner, name, new)
+        for module in modules():
+            for name, value in list(vars(module).items()):
+                if inspect.isfunction(value) and value in checking:
+                    patch.setattr(module, name, checking[value])
+        yield len(found)
 
 
 @pytest.mark.parametrize("dim", [1, 2])
@@ -86,7 +102,45 @@ def test_networks_and_frequencies_keep_their_shapes(checked: int) -> None:
     assert CKConv(1, 2, 1)(torch.randn(1, 1, 9)).shape == (1, 2, 9)
 
 
+@pytest.mark.parametrize("backend", ["direct", "fft"])
+@pytest.mark.parametrize("dim", [1, 2, 3])
+def test_convolutions_keep_their_shapes(checked: int, dim: int, backend: str) -> None:
+    size = [9, 7, 5][:dim]
+    x, basis = torch.randn(2, 4, *size), torch.randn(3, *[5, 3, 3][:dim])
+    dense = torch.randn(6, 2, *[5, 3, 3][:dim], requires_grad=True)
+    factored = F.FactoredKernel(torch.randn(6, 2, 3, requires_grad=True), basis)
+    alone = F.FactoredKernel(torch.randn(4, 1, 3, requires_grad=True), basis)
+    for kernel, groups in ((dense, 2), (factored, 2), (alone, 4)):
+        bias = torch.randn(kernel.shape[0])
+        y = F.conv(x, kernel, bias, causal=dim == 1, backend=backend, groups=groups)
+        y.sum().backward()
+        assert y.shape == (2, kernel.shape[0], *size)
+    assert F.conv(x[0], dense, backend=backend, groups=2).shape == (6, *size)
+    assert F.conv(x.cfloat(), dense, backend=backend, groups=2).is_complex()
+
+
+@pytest.mark.parametrize("mask", list(MASKS))
+def test_masks_and_other_layers_keep_their_shapes(checked: int, mask: str) -> None:
+    conv, shape = ConvConfig(horizon="7"), (torch.linspace(-1, 1, 7), torch.linspace(-1, 1, 5))
+    assert MASKS[mask].build(MaskConfig(type=mask), 2, conv)(shape).shape == (7, 5)
+    layer = FlexConv(2, 3, 2, KernelConfig(no_hidden=4), conv, MaskConfig(type=mask))
+    assert layer(torch.randn(2, 9, 8)).shape == (3, 9, 8)
+    assert SepFlexConv(2, 3, conv=conv)(torch.randn(1, 2, 9, 8)).shape == (1, 3, 9, 8)
+    assert penalties.kernel_norm(layer).shape == penalties.mask_norm(layer).shape == ()
+
+
+def test_padded_and_timed_sequences_keep_their_shapes(checked: int) -> None:
+    net, kernel = NetConfig(no_hidden=4, no_blocks=1), KernelConfig(no_hidden=4)
+    network = FlexNet(1, 3, 1, net=net, kernel=kernel, conv=ConvConfig(horizon="same"))
+    x, times = torch.randn(2, 1, 20), torch.arange(20.0).expand(2, -1)
+    assert network(x, lengths=torch.tensor([20, 11])).shape == (2, 3)
+    assert network(x, times=times).shape == (2, 3)
+    assert network.eval()(x).shape == Timed(network)(torch.cat((x, times[:, None]), 1)).shape
+
+
 def test_a_wrong_shape_is_noticed(checked: int) -> None:
-    assert checked >= 25
+    assert checked >= 60
     with pytest.raises(jaxtyping.TypeCheckError):
         ck.PointwiseLinear(2, 3)(torch.randn(2))
+    with pytest.raises(jaxtyping.TypeCheckError):
+        F.conv(torch.randn(1, 2, 9), torch.randn(3, 2, 3), bias=torch.zeros(3, 1))

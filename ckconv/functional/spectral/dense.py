@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -12,8 +13,16 @@ from ckconv.functional.spectral.frames import Frames
 from ckconv.functional.spectral.mixing import apply_spectrum, mix, write_out
 from ckconv.functional.spectral.transform import at_least_float, kernel_fft, real_fft
 
+if TYPE_CHECKING:
+    from jaxtyping import Float
 
-def dense(x: Tensor, kernel: FactoredKernel, frames: Frames, dilation: tuple[int, ...]) -> Tensor:
+
+def dense(
+    x: Float[Tensor, "B channels *size"],
+    kernel: FactoredKernel,
+    frames: Frames,
+    dilation: tuple[int, ...],
+) -> Float[Tensor, "B out *steps"]:
     """Sums over the channels of each group, at every output: (B, C, *size) -> (B, O, *out)."""
     channels, dim = kernel.shape[1], len(dilation)
     x_hat = real_fft(frames.split(x), dim)  # (B, J, G C, *freq)

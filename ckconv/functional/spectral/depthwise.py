@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -17,17 +18,20 @@ from ckconv.functional.spectral import multilinear
 from ckconv.functional.spectral.frames import Frames
 from ckconv.functional.spectral.transform import at_least_float, lay_out
 
+if TYPE_CHECKING:
+    from jaxtyping import Float
+
 # Numbers of the input, padded, that are transformed at once.
 _AT_ONCE = {"cpu": 1 << 19, "cuda": 1 << 26}
 _LINE = 16  # channels-last, so many float32 channels share a line of the cache
 
 
 def depthwise(
-    x: Tensor,
-    kernel: Tensor | FactoredKernel,
+    x: Float[Tensor, "B channels *size"],
+    kernel: Float[Tensor, "out 1 *k"] | FactoredKernel,
     frames: Frames,
     dilation: Sequence[int],
-) -> Tensor:
+) -> Float[Tensor, "B out *steps"]:
     """Cross-correlate x (B, C, *size), padded as `frames` say, with a kernel (O, 1, *k)."""
     dense = kernel.dense() if isinstance(kernel, FactoredKernel) else kernel
     dense = lay_out(at_least_float(dense)[:, 0], frames, dilation)  # (O, *k)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor
 
@@ -13,12 +15,18 @@ from ckconv.functional.spectral.depthwise import depthwise
 from ckconv.functional.spectral.plan import is_depthwise, plan_frames
 from ckconv.functional.ways import full_precision
 
+if TYPE_CHECKING:
+    from jaxtyping import Float
+
 _CHANNELS_LAST = {2: torch.channels_last, 3: torch.channels_last_3d}
 
 
 def spectral_conv(
-    x: Tensor, kernel: Tensor | FactoredKernel, bias: Tensor | None, geometry: Geometry
-) -> Tensor:
+    x: Float[Tensor, "B channels *size"],
+    kernel: Float[Tensor, "out per_group *k"] | FactoredKernel,
+    bias: Float[Tensor, " out"] | None,
+    geometry: Geometry,
+) -> Float[Tensor, "B out *steps"]:
     """The same as `direct_conv`, of a factored kernel, or a depthwise one in either form.
 
     Long sequences are cut into frames. Computed in float32 or float64. As with a direct

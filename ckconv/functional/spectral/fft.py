@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -11,8 +13,16 @@ from ckconv.functional.geometry import Geometry
 from ckconv.functional.spectral.frames import whole_frames
 from ckconv.functional.spectral.transform import kernel_fft
 
+if TYPE_CHECKING:
+    from jaxtyping import Complex, Float
 
-def fft_conv(x: Tensor, kernel: Tensor, bias: Tensor | None, geometry: Geometry) -> Tensor:
+
+def fft_conv(
+    x: Float[Tensor, "B channels *size"],
+    kernel: Float[Tensor, "out per_group *k"],
+    bias: Float[Tensor, " out"] | None,
+    geometry: Geometry,
+) -> Float[Tensor, "B out *steps"]:
     """The same as `direct_conv`, computed in the frequency domain, in float32 or float64."""
     dtype = x.dtype
     if dtype not in (torch.float32, torch.float64):
@@ -35,7 +45,9 @@ def fft_conv(x: Tensor, kernel: Tensor, bias: Tensor | None, geometry: Geometry)
     return y.to(dtype)
 
 
-def mix_channels(x_hat: Tensor, k_hat: Tensor) -> Tensor:
+def mix_channels(
+    x_hat: Complex[Tensor, "B channels *freq"], k_hat: Complex[Tensor, "out per_group *freq"]
+) -> Complex[Tensor, "B out *freq"]:
     """Sums over each group's channels at every frequency: (B, C, *f), (O, C / groups, *f)."""
     freq = x_hat.shape[2:]
     groups = x_hat.shape[1] // k_hat.shape[1]

@@ -15,6 +15,7 @@ Groups of channels are further matrices beside the frequencies.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -22,12 +23,17 @@ from torch import Tensor
 from ckconv.functional.spectral import multilinear
 from ckconv.functional.ways import current
 
+if TYPE_CHECKING:
+    from jaxtyping import Complex, Float
+
 # Numbers of the kernel's spectrum that exist at once. On a CPU they should stay in the cache
 # between being made and being used; on a GPU a chunk should fill the device.
 _CHUNK = {"cpu": 1 << 19, "cuda": 1 << 26}
 
 
-def mix(x: Tensor, basis: Tensor, weight: Tensor) -> Tensor:
+def mix(
+    x: Complex[Tensor, "F B G C"], basis: Float[Tensor, "F 2 H"], weight: Float[Tensor, "H G C O"]
+) -> Complex[Tensor, "F B G O"]:
     """Mix H spectra into a kernel's and apply it.
 
     x (F, B, G, C) complex, basis (F, 2, H) real and imaginary parts, weight (H, G, C, O) ->
@@ -40,7 +46,9 @@ def mix(x: Tensor, basis: Tensor, weight: Tensor) -> Tensor:
     return multilinear.apply(_Mix(at_once), x, basis, weight)
 
 
-def write_out(basis: Tensor, weight: Tensor) -> Tensor:
+def write_out(
+    basis: Float[Tensor, "F 2 H"], weight: Float[Tensor, "H G C O"]
+) -> Float[Tensor, "F*G 2*C O"]:
     """The kernel's spectrum, real above imaginary parts: (F G, 2 C, O)."""
     functions, groups, channels, out = weight.shape
     mixed = basis.flatten(0, 1) @ weight.flatten(1)  # (2 F, G C O)
@@ -50,7 +58,9 @@ def write_out(basis: Tensor, weight: Tensor) -> Tensor:
     return mixed.reshape(-1, 2 * channels, out)
 
 
-def apply_spectrum(x: Tensor, spectrum: Tensor) -> Tensor:
+def apply_spectrum(
+    x: Complex[Tensor, "F B G C"], spectrum: Float[Tensor, "F*G 2*C O"]
+) -> Complex[Tensor, "F B G O"]:
     """Apply a kernel's spectrum (F G, 2 C, O) to x (F, B, G, C): (F, B, G, O)."""
     re, im = _parts(torch.bmm(_as_rows(x), spectrum), x)
     return torch.complex(re.contiguous(), im.contiguous())

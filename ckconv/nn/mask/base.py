@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +12,9 @@ from torch import Tensor, nn
 from ckconv.config import AUTO, ConvConfig, MaskConfig, time_axis
 from ckconv.errors import UsageError
 from ckconv.nn.mapped import is_mapped, unwrapped
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
 
 # Under twice this, sigma is bent away from zero. The finest kernels in the papers, of 16,000
 # samples, have a step of 1.25e-4: a mask this narrow keeps a single sample.
@@ -23,7 +26,7 @@ AUTO_SAMPLES = 3.25  # `auto`: samples of a centred kernel that are kept on each
 AUTO_TIME = 0.25  # `auto`: sigma along the axis of time
 
 
-def bounded_sigma(sigma: Tensor) -> Tensor:
+def bounded_sigma(sigma: Float[Tensor, "*dim"]) -> Float[Tensor, "*dim"]:
     """Sigma where it is ordinary, a positive number close to zero under it, `MAX_SIGMA` over it.
 
     From 2 m to `MAX_SIGMA`, m = `MIN_SIGMA`, this is the identity. Below it is
@@ -94,7 +97,7 @@ class Mask(nn.Module):
         return cls(dim, *shape, conv.causal, conv.causal_axis)
 
     @staticmethod
-    def profile(u: Tensor) -> Tensor:
+    def profile(u: Float[Tensor, "*size"]) -> Float[Tensor, "*size"]:
         """The mask so many sigmas from its mean."""
         raise NotImplementedError
 
@@ -112,11 +115,13 @@ class Mask(nn.Module):
         raise NotImplementedError
 
     @property
-    def effective_sigma(self) -> Tensor:
+    def effective_sigma(self) -> Float[Tensor, " dim"]:
         """The sigma that is used, (dim,): positive, whatever the parameter's value."""
         return bounded_sigma(self.sigma)
 
-    def forward(self, axes: Sequence[Tensor], alone: Mapping[int, float] | None = None) -> Tensor:
+    def forward(
+        self, axes: Sequence[Float[Tensor, " _"]], alone: Mapping[int, float] | None = None
+    ) -> Float[Tensor, "*size"]:
         """The mask on the grid that `axes`, one vector of positions per axis, span: (*size).
 
         `alone` as in `Grid`.

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor
 
 from ckconv.nn.mask.base import Mask
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
 
 
 class ExponentialMask(Mask):
@@ -22,7 +25,7 @@ class ExponentialMask(Mask):
     learns_mean: ClassVar[bool] = False
 
     @staticmethod
-    def profile(u: Tensor) -> Tensor:
+    def profile(u: Float[Tensor, "*size"]) -> Float[Tensor, "*size"]:
         return torch.exp(-u.abs())
 
     @staticmethod
