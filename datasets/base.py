@@ -143,7 +143,8 @@ def sampled_length(length: Length, n: int) -> Length:
 def fixed_tensor(state: dict[str, Tensor] | None, name: str, drawn: Tensor) -> Tensor:
     """The tensor that a checkpoint brought, else the one just drawn.
 
-    Raises `UsageError` where the checkpoint's does not fit this data set.
+    Raises `UsageError` where the checkpoint's does not fit this data set: whole numbers are an
+    order of those that were drawn, others finite, and above 0 where all that were drawn are.
     """
     if not state or name not in state:
         return drawn
@@ -154,4 +155,14 @@ def fixed_tensor(state: dict[str, Tensor] | None, name: str, drawn: Tensor) -> T
             f"this data set needs {tuple(drawn.shape)} and {drawn.dtype}: "
             "the checkpoint belongs to another data set"
         )
-    return kept.cpu()
+    kept = kept.cpu()
+    if drawn.is_floating_point():
+        fits = bool(kept.isfinite().all()) and bool((kept > 0).all() or not (drawn > 0).all())
+    else:
+        fits = torch.equal(kept.sort().values, drawn.sort().values)
+    if not fits:
+        raise UsageError(
+            f"the checkpoint's {name} is damaged: its values cannot be those of a run; give the "
+            "checkpoint of another epoch, or start a new run"
+        )
+    return kept

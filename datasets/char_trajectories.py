@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ckconv.errors import UsageError
 from datasets.base import Dataset, Request, Splits, sampled_length
-from datasets.files.cache import cached, fingerprint
+from datasets.files.cache import Held, cached, check_held, fingerprint
 from datasets.files.download import Remote, obtain, unpack_zip
 from datasets.files.ts import named_classes, read_ts
 from datasets.series import series_splits
@@ -21,10 +21,7 @@ from datasets.task import Task
 
 ARCHIVE = Remote(
     "CharacterTrajectories.zip",
-    (
-        "https://www.timeseriesclassification.com/aeon-toolkit/CharacterTrajectories.zip",
-        "http://www.timeseriesclassification.com/aeon-toolkit/CharacterTrajectories.zip",
-    ),
+    ("https://www.timeseriesclassification.com/aeon-toolkit/CharacterTrajectories.zip",),
 )
 FEWEST_CASES = 7  # of a class, for three stratified splits
 FILES = ("CharacterTrajectories_TRAIN.ts", "CharacterTrajectories_TEST.ts")
@@ -67,7 +64,7 @@ class CharTrajectories(Dataset):
         )
         made_of = fingerprint(sorted(folder.glob("*.ts*")))  # also where they are compressed
         made_of += " with lengths"
-        data = cached(folder / "series.pt", made_of, lambda: self._read(folder))
+        data = cached(folder / "series.pt", made_of, lambda: self._read(folder), self._check)
         if len(data["series"]) < self.cases:
             print(
                 f"{self.name}: {folder} holds {len(data['series']):,} of the archive's "
@@ -94,17 +91,32 @@ class CharTrajectories(Dataset):
         targets = np.array([numbers[label] for label in labels], np.int64)
         channels = {case.shape[0] for case in series}
         longest = max(case.shape[1] for case in series)
-        fewest = np.bincount(targets, minlength=self.classes).min()
-        fits = channels == {self.channels} and longest <= self.length and len(series) <= self.cases
-        if not fits or len(numbers) != self.classes or fewest < FEWEST_CASES:
-            raise self._misfit(folder, len(series), longest, len(set(labels)))
-        lengths = torch.tensor([case.shape[1] for case in series])
+        misfit = self._misfit(folder, len(series), longest, len(set(labels)))
+        if channels != {self.channels} or longest > self.length:
+            raise misfit
         padded = [np.pad(x, ((0, 0), (0, self.length - x.shape[1])), mode="edge") for x in series]
-        return {
+        data = {
             "series": torch.from_numpy(np.stack(padded)),  # (N, 3, 182)
             "targets": torch.from_numpy(targets),
-            "lengths": lengths,  # (N,)
+            "lengths": torch.tensor([case.shape[1] for case in series]),  # (N,)
         }
+        try:
+            self._check(data)
+        except ValueError as error:
+            raise misfit from error
+        return data
+
+    def _check(self, data: dict[str, Tensor]) -> None:
+        """Raise `ValueError` for what are not the cases of the archive, or a part of them."""
+        check_held(
+            data,
+            series=Held(torch.float32, ("cases", self.channels, self.length)),
+            targets=Held(torch.int64, ("cases",), 0, self.classes - 1),
+            lengths=Held(torch.int64, ("cases",), 1, self.length),
+        )
+        fewest = data["targets"].bincount(minlength=self.classes).min().item()
+        if len(data["targets"]) > self.cases or fewest < FEWEST_CASES:
+            raise ValueError(f"{len(data['targets'])} cases, {fewest} of the rarest class")
 
     def _misfit(self, place: Path, cases: int, longest: int, classes: int) -> UsageError:
         return UsageError(

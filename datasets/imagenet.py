@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,11 +22,9 @@ from datasets.files.stored_images import (
     Chunk,
     FolderStore,
     ImageStore,
+    cached_images,
     class_folders,
-    has_cache,
     in_memory,
-    open_cache,
-    write_cache,
 )
 from datasets.images import IMAGENET_MEAN, IMAGENET_STD, Images, divided
 from datasets.task import Task
@@ -102,10 +101,10 @@ class Imagenet(Images):
         files = None if (folder / part).is_dir() else batch_files(folder, self.name, part)
         if params.from_cache or (files and not params.in_ram):
             sources = files or [folder / part, *sorted((folder / part).iterdir())]
-            if not has_cache(stem, sources):
-                print(f"{self.name}: decoding the {part} images once, into {stem.parent}")
-                write_cache(stem, self._chunks(request, folder, part, files), sources)
-            return open_cache(stem, self.resolution, params.in_ram)
+            classes = self.classes if files else len(class_folders(folder / "train"))
+            chunks = partial(self._chunks, request, folder, part, files)
+            store = cached_images(stem, sources, chunks, self.resolution, classes)
+            return in_memory(store.chunks(), self.resolution) if params.in_ram else store
         if params.in_ram:
             return in_memory(self._chunks(request, folder, part, files), self.resolution)
         return self._folder_store(folder, part)

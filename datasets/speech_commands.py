@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ckconv.errors import UsageError
 from datasets.base import Dataset, Request, Splits, sampled_length
-from datasets.files.cache import cached, fingerprint
+from datasets.files.cache import Held, cached, check_held, fingerprint
 from datasets.files.download import Remote, obtain, read_file, unpack_tar
 from datasets.series import CHUNK, series_splits
 from datasets.split import three_way_sizes
@@ -25,6 +25,7 @@ WORDS = ("yes", "no", "up", "down", "left", "right", "on", "off", "stop", "go")
 SAMPLE_RATE = 16_000
 STEPS = 16_000  # of a clip that is used
 COEFFICIENTS, FRAMES = 20, 161  # of the MFCCs
+FEWEST_CLIPS = 7  # of a word, for three stratified splits
 ARCHIVE = Remote(
     "speech_commands_v0.02.tar.gz",
     (
@@ -63,7 +64,9 @@ class SpeechCommands(Dataset):
         if not request.params.mfcc:
             return series_splits(request.params, data["series"], data["targets"], scale=2.0**-15)
         path = request.root / "SpeechCommands" / "mfcc.pt"
-        data = cached(path, made_of, lambda: {**data, "series": mfcc(data["series"])})
+        data = cached(
+            path, made_of, lambda: {**data, "series": mfcc(data["series"])}, self._check_mfcc
+        )
         return series_splits(request.params, data["series"], data["targets"])
 
     def _raw(self, folder: Path) -> tuple[dict[str, Tensor], str | None]:
@@ -73,7 +76,21 @@ class SpeechCommands(Dataset):
             by_hand = f", or {ARCHIVE.filename} beside it"
             obtain(self.name, wavs, WORDS, [ARCHIVE], _unpack, by_hand)
         made_of = fingerprint(_recordings(wavs)) if wavs.is_dir() else None
-        return cached(path, made_of, lambda: self._read(wavs)), made_of
+        return cached(path, made_of, lambda: self._read(wavs), self._check), made_of
+
+    def _check(self, data: dict[str, Tensor]) -> None:
+        self._check_held(data, Held(torch.int16, (self.clips, 1, STEPS)))
+
+    def _check_mfcc(self, data: dict[str, Tensor]) -> None:
+        self._check_held(data, Held(torch.float32, (self.clips, COEFFICIENTS, FRAMES)))
+
+    def _check_held(self, data: dict[str, Tensor], series: Held) -> None:
+        """Raise `ValueError` for what are not the clips of the archive."""
+        targets = Held(torch.int64, (self.clips,), 0, len(WORDS) - 1)
+        check_held(data, series=series, targets=targets)
+        fewest = data["targets"].bincount(minlength=len(WORDS)).min().item()
+        if fewest < FEWEST_CLIPS:
+            raise ValueError(f"{fewest} clips of the rarest word")
 
     def _read(self, folder: Path) -> dict[str, Tensor]:
         clips, targets = [], []

@@ -2,20 +2,36 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-import pickle
 import sys
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from ckconv.checkpoint import check_intact
 from ckconv.errors import UsageError
 from datasets.files.download import locked
 from program.files import complete
 
 MADE_OF = "made_of"
+
+
+@dataclass(frozen=True)
+class Held:
+    """What a tensor in a cache has to be: its type, shape and range, its numbers finite.
+
+    A word in the shape is a length that all tensors share in which it stands.
+    """
+
+    dtype: torch.dtype
+    shape: tuple[int | str, ...]
+    least: float | None = None
+    most: float | None = None
 
 
 def fingerprint(paths: Iterable[Path]) -> str:
@@ -34,17 +50,27 @@ def fingerprint(paths: Iterable[Path]) -> str:
 
 
 def cached(
-    path: Path, made_of: str | None, make: Callable[[], dict[str, Tensor]]
+    path: Path,
+    made_of: str | None,
+    make: Callable[[], dict[str, Tensor]],
+    check: Callable[[dict[str, Tensor]], None],
 ) -> dict[str, Tensor]:
     """The tensors of `path`, made and saved first where the file does not exist or is of others.
 
-    `made_of` is the fingerprint of what they are made of; None takes the file for what it is. Where
-    the tensors cannot be saved a line says so and they are used as they are. Raises `UsageError`
-    for a file that cannot be read.
+    `made_of` is the fingerprint of what they are made of; None takes the file for what it is.
+    `check` raises `ValueError` for tensors that cannot have been made. Where the tensors cannot be
+    saved a line says so and they are used as they are. Raises `UsageError` for a file that cannot
+    be read, of which a bit has changed, or that holds something else.
     """
-    with locked(path.parent):
+    with locked(path.parent) as is_locked:
+        if is_locked:
+            sweep_parts(path)
         kept = _read(path)
         if kept and made_of in (None, kept.get(MADE_OF)):
+            try:
+                check(kept)
+            except ValueError as error:
+                raise _damaged(path, error) from error
             return kept
         tensors = make()
         try:
@@ -56,12 +82,54 @@ def cached(
     return _read(path)
 
 
+def sweep_parts(path: Path) -> None:
+    """Remove what a process that was killed while it wrote `path` has left. To be called by the
+    one process that may write it.
+    """
+    stem = path.stem.partition(".")[0]
+    for pattern in (f".{stem}.*.part*", f"{stem}.*.part", f"{stem}.*.part.npy"):
+        for left in path.parent.glob(pattern):
+            with contextlib.suppress(OSError):
+                left.unlink()
+
+
+def check_held(tensors: dict[str, Any], **expected: Held) -> None:
+    """Raise `ValueError` for tensors that are missing or not as they have to be."""
+    lengths: dict[str, int] = {}
+    for name, held in expected.items():
+        tensor = tensors.get(name)
+        if not isinstance(tensor, Tensor) or tensor.dtype != held.dtype:
+            raise ValueError(f"{name} is not a tensor of {held.dtype}")
+        shape = tuple(tensor.shape)
+        if len(shape) == len(held.shape):
+            named = [(n, size) for n, size in zip(held.shape, shape) if isinstance(n, str)]
+            lengths = dict(named) | lengths
+        if shape != tuple(lengths.get(n, n) for n in held.shape) or not tensor.numel():
+            raise ValueError(f"{name} has the shape {shape}")
+        least, most = (x.item() for x in tensor.aminmax())
+        too_low = held.least is not None and least < held.least
+        too_high = held.most is not None and most > held.most
+        if too_low or too_high or not abs(least) + abs(most) < float("inf"):
+            raise ValueError(f"{name} has values from {least} to {most}")
+
+
 def _read(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         return {}
     try:
-        return torch.load(path, map_location="cpu", mmap=True, weights_only=True)
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        raise UsageError(
-            f"{path} is damaged ({error}): remove it, and it is made again from the data"
-        ) from error
+        check_intact(path)
+        kept = torch.load(path, map_location="cpu", mmap=True, weights_only=True)
+    except MemoryError:
+        raise
+    except Exception as error:  # torch reports damaged files by many kinds of exception
+        raise _damaged(path, error) from error
+    if not isinstance(kept, dict):
+        raise _damaged(path, TypeError(f"it holds a {type(kept).__name__}"))
+    return kept
+
+
+def _damaged(path: Path, error: Exception) -> UsageError:
+    reason = " ".join(str(error).split())[:200]
+    return UsageError(
+        f"{path} is damaged ({reason}): remove it, and it is made again from the data"
+    )

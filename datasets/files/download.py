@@ -24,6 +24,7 @@ from ckconv.errors import UsageError
 
 TIMEOUT_S = 15  # without an answer, or without another byte
 CHUNK = 1 << 20
+SCRATCH = ".new-"  # how folders are called in which archives are unpacked
 DAMAGE = (  # what unpacking makes of a file that is not as it should be
     EOFError,
     RuntimeError,
@@ -37,11 +38,22 @@ DAMAGE = (  # what unpacking makes of a file that is not as it should be
 
 @dataclass(frozen=True)
 class Remote:
-    """A file on the network: its mirrors, and `digest` as `md5:...` or `sha256:...`, or empty."""
+    """A file on the network: its mirrors, and `digest` as `md5:...` or `sha256:...`, or empty.
+
+    Without a digest nothing is fetched by plain HTTP, on whose way anyone can change it.
+    """
 
     filename: str
     urls: tuple[str, ...]
     digest: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.digest and any(map(_is_plain, self.urls)):
+            raise ValueError(f"{self.filename}: a mirror by plain http needs a digest")
+
+
+def _is_plain(url: str) -> bool:
+    return url.startswith("http:")
 
 
 class DownloadError(Exception):
@@ -64,6 +76,8 @@ def obtain(
     `by_hand` adds to the second one.
     """
     if folder.is_dir():
+        with locked(folder.parent, wait=False) as is_locked:
+            _sweep(folder.parent, is_locked)
         return
     try:
         with _scratch(folder.parent) as scratch:
@@ -72,7 +86,7 @@ def obtain(
             archives = [_archive(name, remote, folder.parent, scratch) for remote in remotes]
             into = scratch / folder.name
             into.mkdir()
-            unpack(archives, into)
+            _unpack(unpack, archives, into)
             for file in files:
                 if not (into / file).exists():
                     raise UsageError(f"{archives[0].name} does not hold {name}: no {file} is in it")
@@ -84,7 +98,23 @@ def obtain(
             f"{', '.join(files)} there yourself{by_hand}"
         ) from error
     except OSError as error:
-        raise UsageError(f"{name} could not be written to {folder}: {error}") from error
+        reason = error.strerror or error
+        raise UsageError(f"{name} could not be written to {folder}: {reason}") from error
+
+
+def _unpack(
+    unpack: Callable[[Sequence[Path], Path], None], archives: Sequence[Path], into: Path
+) -> None:
+    """Unpack archives; what is wrong with a file in them names it by its archive."""
+    try:
+        unpack(archives, into)
+    except UsageError as error:
+        if str(into) not in str(error):
+            raise
+        names = " and ".join(archive.name for archive in archives)
+        raise UsageError(
+            f"{names}: {str(error).replace(f'{into}/', '').replace(str(into), 'it')}"
+        ) from error
 
 
 def obtain_published(name: str, folder: Path, files: Sequence[str], by_hand: str = "") -> None:
@@ -166,29 +196,45 @@ def _damaged(archive: Path, error: Exception) -> UsageError:
 
 @contextlib.contextmanager
 def _scratch(parent: Path) -> Iterator[Path]:
-    """A folder in `parent`, held by one process at a time; afterwards all is as it was before."""
+    """A folder in `parent`, held by one process at a time; afterwards all is as it was before.
+
+    What a process that was killed has left of such a folder goes.
+    """
     made = [folder for folder in (parent, *parent.parents) if not folder.exists()]
     parent.mkdir(parents=True, exist_ok=True)
     try:
-        with locked(parent), tempfile.TemporaryDirectory(prefix=".new-", dir=parent) as scratch:
-            yield Path(scratch)
+        with locked(parent) as is_locked:
+            _sweep(parent, is_locked)
+            with tempfile.TemporaryDirectory(prefix=SCRATCH, dir=parent) as scratch:
+                yield Path(scratch)
     finally:
         for folder in made:
             with contextlib.suppress(OSError):  # it holds the data now
                 folder.rmdir()
 
 
+def _sweep(parent: Path, is_alone: bool) -> None:
+    for left in parent.glob(f"{SCRATCH}*") if is_alone else ():
+        shutil.rmtree(left, ignore_errors=True)
+
+
 @contextlib.contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Let one process at a time work in `folder`, where system and disk have such locks."""
+def locked(folder: Path, wait: bool = True) -> Iterator[bool]:
+    """Let one process at a time work in `folder`; whether this is the one.
+
+    It may not be where the system or the disk has no such locks, or, not to `wait`, where another
+    process has it.
+    """
     with contextlib.ExitStack() as stack:
+        is_locked = False
         with contextlib.suppress(ImportError, OSError):
             import fcntl
 
             descriptor = os.open(folder, os.O_RDONLY)
             stack.callback(os.close, descriptor)
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
+            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            is_locked = True
+        yield is_locked
 
 
 def _archive(name: str, remote: Remote, beside: Path, scratch: Path) -> Path:
@@ -214,6 +260,8 @@ def _archive(name: str, remote: Remote, beside: Path, scratch: Path) -> Path:
 def _fetch(url: str, target: Path, digest: str) -> Path:
     request = Request(url, headers={"User-Agent": "flexconv"})
     with urlopen(request, timeout=TIMEOUT_S) as answer, target.open("wb") as file:
+        if not digest and _is_plain(answer.url):
+            raise OSError(f"it leads to {answer.url}, which is not encrypted")
         size = answer.headers.get("Content-Length")
         with tqdm(
             total=int(size) if size else None, unit="B", unit_scale=True, disable=None

@@ -5,9 +5,11 @@ An image store has `labels` (N,) and `read(indices)`, which gives uint8 pixels (
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,12 +20,14 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from ckconv.errors import UsageError
-from datasets.files.cache import fingerprint
+from datasets.files.cache import MADE_OF, fingerprint, sweep_parts
+from datasets.files.download import locked
 from datasets.files.pictures import read_image
-from program.files import write
+from program.files import complete, write
 
 EXTENSIONS = (".png", ".jpg", ".jpeg")
 CHUNK = 512  # images that are decoded together
+KINDS = PIXELS, LABELS, CHECKSUMS = "pixels", "labels.npy", "checksums.npy"  # files of a cache
 
 Chunk = tuple[NDArray, NDArray]  # pixels (n, 3, H, W) and labels (n,)
 
@@ -38,13 +42,40 @@ class ImageStore(Protocol):
 
 
 class ArrayStore:
-    """Images in an array, which may be a file mapped into memory."""
+    """Images in an array, which may be the file `path`, mapped into memory.
 
-    def __init__(self, pixels: NDArray, labels: NDArray):
+    With `checksums` every image that is read is compared with them.
+    """
+
+    def __init__(
+        self,
+        pixels: NDArray,
+        labels: NDArray,
+        checksums: NDArray | None = None,
+        path: Path | None = None,
+    ):
         self.pixels, self.labels = pixels, labels
+        self.checksums, self.path = checksums, path
 
     def read(self, indices: Sequence[int]) -> NDArray:
-        return self.pixels[np.asarray(indices)]
+        """The pixels of some images. Raises `UsageError` where a bit of one has changed."""
+        indices = np.asarray(indices)
+        pixels = self.pixels[indices]
+        if self.checksums is not None:
+            found = checksums_of(pixels, self.labels[indices])
+            changed = indices[found != self.checksums[indices]]
+            if len(changed):
+                raise UsageError(
+                    f"{self.path}: this cache is damaged, image {changed[0]} is not as it was "
+                    f"written; remove {self.path.parent} to have it made again"
+                )
+        return pixels
+
+    def chunks(self) -> Iterator[Chunk]:
+        """All images in order."""
+        for start in range(0, len(self.labels), CHUNK):
+            indices = np.arange(start, min(start + CHUNK, len(self.labels)))
+            yield self.read(indices), self.labels[indices]
 
 
 class FolderStore:
@@ -160,62 +191,80 @@ def in_memory(chunks: Iterable[Chunk], resolution: int) -> ArrayStore:
     return ArrayStore(pixels, np.concatenate(labels))
 
 
-def write_cache(stem: Path, chunks: Iterable[Chunk], sources: Sequence[Path]) -> None:
-    """Write decoded images as `stem`.pixels and `stem`.labels.npy, whole or not at all.
+def cached_images(
+    stem: Path,
+    sources: Sequence[Path],
+    chunks: Callable[[], Iterable[Chunk]],
+    resolution: int,
+    classes: int,
+) -> ArrayStore:
+    """The images that `chunks` decodes from `sources`, from a file that is made first if need be.
 
-    `stem`.made_of keeps the fingerprint of `sources`, which they were decoded from.
+    They are left in the file, from which the system reads them. Processes wait for each other.
+    Raises `UsageError` where the cache is damaged or of something else.
     """
     stem.parent.mkdir(parents=True, exist_ok=True)
-    pixels_part = stem.with_name(f"{stem.name}.{os.getpid()}.pixels.part")
-    made_of = fingerprint(sources)
-    labels_part = stem.with_name(f"{stem.name}.{os.getpid()}.labels.part.npy")
-    labels = []
-    try:
-        with open(pixels_part, "wb") as file:
+    with locked(stem.parent) as is_locked:
+        if is_locked:
+            sweep_parts(stem)
+        made_of = fingerprint(sources)
+        path = _path(stem, MADE_OF)
+        if not path.exists() or path.read_text(errors="replace") != made_of:
+            print(f"decoding the {stem.name} images once, into {stem.parent}", flush=True)
+            _write(stem, chunks(), made_of)
+    return _open(stem, resolution, classes)
+
+
+def _write(stem: Path, chunks: Iterable[Chunk], made_of: str) -> None:
+    """Write the pixels, the labels and a checksum of every image, whole or not at all."""
+    labels, checksums = [], []
+    with contextlib.ExitStack() as stack:
+        parts = [stack.enter_context(complete(_path(stem, kind))) for kind in KINDS]
+        with open(parts[0], "wb") as file:
             for pixels, more_labels in chunks:
                 file.write(np.ascontiguousarray(pixels).data)
                 labels.append(more_labels)
+                checksums.append(checksums_of(pixels, more_labels))
                 del pixels  # before the next is read: a batch file holds up to 1.6 GB
-        np.save(labels_part, np.concatenate(labels), allow_pickle=False)
-        _made_of_path(stem).unlink(missing_ok=True)  # until the others are whole there is none
-        os.replace(pixels_part, _pixels_path(stem))
-        os.replace(labels_part, _labels_path(stem))
-        write(_made_of_path(stem), made_of)
-    finally:
-        pixels_part.unlink(missing_ok=True)
-        labels_part.unlink(missing_ok=True)
+        np.save(parts[1], np.concatenate(labels), allow_pickle=False)
+        np.save(parts[2], np.concatenate(checksums), allow_pickle=False)
+        _path(stem, MADE_OF).unlink(missing_ok=True)  # until the others are whole there is none
+    write(_path(stem, MADE_OF), made_of)
 
 
-def has_cache(stem: Path, sources: Sequence[Path]) -> bool:
-    """Whether `write_cache` has finished under this name, with of the same files or folders."""
-    path = _made_of_path(stem)
-    return path.exists() and path.read_text() == fingerprint(sources)
-
-
-def open_cache(stem: Path, resolution: int, in_ram: bool) -> ArrayStore:
-    """The images of a cache, in memory or left in the file, from which the system reads them.
-
-    Raises `UsageError` where it is damaged.
-    """
+def _open(stem: Path, resolution: int, classes: int) -> ArrayStore:
     try:
-        labels = np.load(_labels_path(stem), allow_pickle=False)
-        shape = (len(labels), 3, resolution, resolution)
-        path = _pixels_path(stem)
-        pixels = np.fromfile(path, np.uint8) if in_ram else np.memmap(path, np.uint8, "r")
-        return ArrayStore(pixels.reshape(shape), labels)
-    except (OSError, EOFError, ValueError, TypeError) as error:
+        labels = np.load(_path(stem, LABELS), allow_pickle=False)
+        if labels.dtype != np.int16 or labels.ndim != 1 or not len(labels):
+            raise ValueError(f"{labels.shape} labels of {labels.dtype}")
+        if not 0 <= labels.min() <= labels.max() < classes:
+            raise ValueError(f"labels from {labels.min()} to {labels.max()}, of {classes} classes")
+        path, checksums = _path(stem, CHECKSUMS), None
+        if path.exists():  # earlier versions kept none
+            checksums = np.load(path, allow_pickle=False)
+            if checksums.dtype != np.uint32 or checksums.shape != labels.shape:
+                raise ValueError(f"{checksums.shape} checksums of {checksums.dtype}")
+        pixels = np.memmap(_path(stem, PIXELS), np.uint8, "r")
+        pixels = pixels.reshape(len(labels), 3, resolution, resolution)
+        return ArrayStore(pixels, labels, checksums, _path(stem, PIXELS))
+    except MemoryError:
+        raise
+    except Exception as error:  # NumPy reports damaged files by many kinds of exception
         raise UsageError(
-            f"{stem.parent}: this cache is damaged; remove it to have it made again"
+            f"{stem.parent}: this cache is damaged; remove it to have it made again ({error})"
         ) from error
 
 
-def _pixels_path(stem: Path) -> Path:
-    return stem.with_name(stem.name + ".pixels")
+def checksums_of(pixels: NDArray, labels: NDArray) -> NDArray:
+    """The CRC-32 of each image (n, C, H, W) with its label (n,), uint32."""
+    return np.array(
+        [
+            zlib.crc32(np.int16(label).tobytes(), zlib.crc32(np.ascontiguousarray(image).data))
+            for image, label in zip(pixels, labels)
+        ],
+        np.uint32,
+    )
 
 
-def _labels_path(stem: Path) -> Path:
-    return stem.with_name(stem.name + ".labels.npy")
-
-
-def _made_of_path(stem: Path) -> Path:
-    return stem.with_name(stem.name + ".made_of")
+def _path(stem: Path, kind: str) -> Path:
+    return stem.with_name(f"{stem.name}.{kind}")

@@ -9,6 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
@@ -16,7 +17,7 @@ from tqdm import tqdm
 from ckconv.errors import UsageError
 from datasets.base import Request
 from datasets.batches.resample import read_size
-from datasets.files.cache import cached, fingerprint
+from datasets.files.cache import Held, cached, check_held, fingerprint
 from datasets.files.pictures import EXTENSIONS, Header, ImageFiles, read_headers
 from datasets.files.stored_images import class_folders, read_batches
 from datasets.own.base import TEST, TRAIN, VALIDATION, Content, OwnData, Part
@@ -25,6 +26,7 @@ from datasets.own.statistics import channel_statistics
 FOLDERS = {TRAIN: ("train",), VALIDATION: ("val", "valid", "validation"), TEST: ("test",)}
 MOST_IN_MEMORY = 2 << 30  # bytes of pixels; more are read from their files, batch by batch
 CHUNK = 256  # images that are decoded together
+LEAST_DEVIATION = 1e-6  # of a channel that changes at all
 
 
 class ImageFolder(OwnData):
@@ -61,7 +63,15 @@ class ImageFolder(OwnData):
         store, root = part.store, request.root
         made_of = fingerprint(Path(path) for path in store.paths[indices].tolist())
         path = root / f"statistics-{store.channels}x{store.size[0]}x{store.size[1]}.pt"
-        kept = cached(path, made_of, lambda: channel_statistics(_decoded(store, indices, request)))
+
+        def check(kept: dict[str, Tensor]) -> None:
+            shape, most = (store.channels,), 255  # of pixels of 8 bits
+            mean = Held(torch.float32, shape, 0, most)
+            check_held(kept, mean=mean, std=Held(torch.float32, shape, LEAST_DEVIATION, most))
+
+        kept = cached(
+            path, made_of, lambda: channel_statistics(_decoded(store, indices, request)), check
+        )
         return {name: kept[name] for name in ("mean", "std")}
 
 

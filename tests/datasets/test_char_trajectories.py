@@ -222,3 +222,25 @@ def test_lengths_come_with_the_samples_they_belong_to(make_cfg, characters, rate
 def test_only_char_trajectories_has_lengths(make_cfg):
     with pytest.raises(UsageError, match="dataset_params.lengths=True"):
         describe(make_cfg("sDigits", lengths=True))
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [
+        lambda data: data["targets"].fill_(3),
+        lambda data: data["targets"].add_(20),
+        lambda data: data["lengths"].zero_(),
+        lambda data: data["series"].fill_(torch.nan),
+        lambda data: data.pop("lengths"),
+        lambda data: data.update(series=data["series"][:, :2]),
+        lambda data: data.update(targets=data["targets"][:-1]),
+    ],
+)
+def test_a_cache_with_other_content_is_refused(make_cfg, characters, tmp_path, harm):
+    build_loaders(make_cfg("CharTrajectories"))
+    path = tmp_path / "data/CharacterTrajectories/series.pt"
+    data = torch.load(path, weights_only=True)
+    harm(data)
+    torch.save(data, path)
+    with pytest.raises(UsageError, match=r"series\.pt is damaged .*remove it"):
+        build_loaders(make_cfg("CharTrajectories"))

@@ -117,9 +117,11 @@ def test_the_cache_is_made_once_and_whole(cfg, root, capsys):
     build_loaders(cfg)
     assert "decoding the train images once" in capsys.readouterr().out
     assert sorted(path.name for path in (folder / "cache").iterdir()) == [
+        "train.checksums.npy",
         "train.labels.npy",
         "train.made_of",
         "train.pixels",
+        "val.checksums.npy",
         "val.labels.npy",
         "val.made_of",
         "val.pixels",
@@ -149,6 +151,47 @@ def test_the_cache_is_made_again_of_other_files(cfg, root, capsys):
     (folder / "train_data_batch_3").write_bytes((folder / "val_data").read_bytes() + b" ")
     build_loaders(cfg)
     assert "decoding the train images once" in capsys.readouterr().out
+
+
+def flip(path: Path, place: int) -> None:
+    content = bytearray(path.read_bytes())
+    content[place] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("in_ram", [False, True])
+@pytest.mark.parametrize(
+    "file, harm",
+    [
+        ("train.pixels", lambda path: flip(path, 5000)),
+        ("train.labels.npy", lambda path: flip(path, -100)),
+        ("train.checksums.npy", lambda path: flip(path, -1)),
+        ("train.labels.npy", lambda path: np.save(path, np.full(60, 3, np.int16))),
+        ("train.labels.npy", lambda path: np.save(path, np.zeros(59, np.int16))),
+        ("train.labels.npy", lambda path: np.save(path, np.zeros(60))),
+        ("train.checksums.npy", lambda path: np.save(path, np.zeros((60, 2), np.uint32))),
+        ("train.labels.npy", lambda path: path.write_bytes(b"no array")),
+    ],
+)
+def test_changes_in_a_cache_are_noticed(cfg, root, file, harm, in_ram):
+    """In a label, a pixel or a checksum; also where they are read image by image."""
+    cache = write_folders(root) / "cache"
+    build_loaders(with_mode(cfg, "from_cache"))
+    harm(cache / file)
+    cfg.dataset_params.in_ram = in_ram
+    with pytest.raises(UsageError, match="cache.* is damaged.*remove .*to have it made again"):
+        loaders = build_loaders(cfg)[1]
+        for split in (loaders.train, loaders.validation):
+            list(split.batches())
+
+
+def test_a_cache_of_an_earlier_version_is_read(cfg, root, capsys):
+    cache = write_folders(root) / "cache"
+    build_loaders(with_mode(cfg, "from_cache"))
+    (cache / "train.checksums.npy").unlink()
+    capsys.readouterr()
+    assert len(list(build_loaders(cfg)[1].train.batches())) == 8
+    assert "decoding" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("place", ["Imagenet-k", "Imagenet8", "imagenet8"])

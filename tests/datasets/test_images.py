@@ -11,6 +11,7 @@ from small_images import RANDOM, everything, labels, write_binary
 
 from ckconv.errors import UsageError
 from datasets import build_loaders, describe
+from datasets.base import fixed_tensor
 from datasets.cifar import CIFAR10
 from datasets.digits import Digits
 from datasets.stl10 import STL10
@@ -167,3 +168,32 @@ def test_the_real_mnist_and_cifar10(make_cfg):
         assert abs(stored.float().mean() - mean) < 0.01
         counts = loaders.validation.targets.bincount()
         assert counts.max() - counts.min() < (160 if name == "MNIST" else 1)
+
+
+# ----- what a checkpoint keeps of its data set ----------------------------------------------------
+
+ORDER, STD = torch.tensor([2, 0, 1]), torch.tensor([0.5, 2.0])
+
+
+def test_the_checkpoints_own_is_taken():
+    assert fixed_tensor(None, "permutation", ORDER) is ORDER
+    kept = {"permutation": torch.tensor([0, 1, 2]), "std": torch.tensor([1.0, 3.0])}
+    for name, drawn in (("permutation", ORDER), ("std", STD)):
+        assert torch.equal(fixed_tensor(kept, name, drawn), kept[name])
+
+
+@pytest.mark.parametrize(
+    "drawn, kept, reason",
+    [
+        (ORDER, torch.tensor([0, 1]), "another data set"),
+        (ORDER, torch.tensor([0.0, 1.0, 2.0]), "another data set"),
+        (ORDER, torch.tensor([0, 1, 3]), "damaged"),
+        (ORDER, torch.tensor([0, 1, 1]), "damaged"),
+        (STD, torch.tensor([1.0, torch.nan]), "damaged"),
+        (STD, torch.tensor([1.0, torch.inf]), "damaged"),
+        (STD, torch.tensor([1.0, 0.0]), "damaged"),
+    ],
+)
+def test_what_cannot_be_of_a_run_is_refused(drawn, kept, reason):
+    with pytest.raises(UsageError, match=f"the checkpoint's std.*{reason}"):
+        fixed_tensor({"std": kept}, "std", drawn)

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from ckconv.errors import UsageError
-from datasets.files.download import Remote, obtain, read_file, unpack_tar, unpack_zip
+from datasets.files import download
+from datasets.files.download import Remote, locked, obtain, read_file, unpack_tar, unpack_zip
 
 
 def tar_of(path: Path, files: dict[str, bytes]) -> Path:
@@ -74,7 +75,7 @@ def test_an_archive_placed_by_hand_that_is_another_is_named(tmp_path):
 
 def test_without_network_both_ways_are_named(tmp_path):
     with pytest.raises(UsageError) as caught:
-        get(tmp_path, "http://nowhere.invalid/things.tar.gz")
+        get(tmp_path, "https://nowhere.invalid/things.tar.gz")
     message = str(caught.value)
     assert str(tmp_path / "data" / "things") in message and "network" in message
     assert "put a.txt there yourself" in message
@@ -127,18 +128,65 @@ def test_an_archive_of_something_else_is_refused(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["remote"]
 
 
+@pytest.mark.parametrize("is_there", [False, True])
+def test_what_a_kill_while_unpacking_left_is_removed(tmp_path, is_there):
+    archive = tar_of(tmp_path / "remote/things.x", {"a.txt": b"A"})
+    data = tmp_path / "data"
+    (data / ".new-0a1b" / "things").mkdir(parents=True)
+    (data / ".new-0a1b" / "things" / "half.txt").write_text("half")
+    if is_there:
+        (data / "things").mkdir()
+    get(tmp_path, archive)
+    assert [path.name for path in data.iterdir()] == ["things"]
+
+
+def test_what_another_process_unpacks_stays(tmp_path):
+    (tmp_path / "data/things").mkdir(parents=True)
+    (tmp_path / "data/.new-0a1b").mkdir()
+    with locked(tmp_path / "data") as is_locked:
+        assert is_locked
+        get(tmp_path, tmp_path / "none")
+    assert (tmp_path / "data/.new-0a1b").exists()
+
+
+def test_a_bad_file_in_an_archive_is_named_by_the_archive(tmp_path):
+    """Not by the folder that it was unpacked in, which is gone."""
+    archive = tar_of(tmp_path / "remote/things.x", {"a.txt": b"A"})
+
+    def unpack(path, into, wanted):
+        unpack_tar(path, into, wanted)
+        raise UsageError(f"{into / 'a.txt'}, line 1: is wrong; {into} is removed")
+
+    with pytest.raises(UsageError) as caught:
+        get(tmp_path, archive, unpack=unpack)
+    assert str(caught.value) == "things.x: a.txt, line 1: is wrong; it is removed"
+
+
+def test_without_a_digest_nothing_comes_by_plain_http(tmp_path, monkeypatch):
+    with pytest.raises(ValueError, match="things.x: a mirror by plain http needs a digest"):
+        Remote("things.x", ("https://nowhere.invalid/things.x", "http://nowhere.invalid/things.x"))
+    Remote("things.x", ("http://nowhere.invalid/things.x",), "md5:0123")
+
+    class Answer(io.BytesIO):
+        url, headers = "http://nowhere.invalid/things.x", {}
+
+    monkeypatch.setattr(download, "urlopen", lambda *_, **__: Answer(b"A"))
+    with pytest.raises(UsageError, match="it leads to http://nowhere.invalid.*not encrypted"):
+        get(tmp_path, "https://nowhere.invalid/things.x")
+
+
 def test_a_folder_that_was_there_stays(tmp_path):
     (tmp_path / "data").mkdir()
     (tmp_path / "data/mine.txt").write_text("mine")
     with pytest.raises(UsageError):
-        get(tmp_path, "http://nowhere.invalid/things.tar.gz")
+        get(tmp_path, "https://nowhere.invalid/things.tar.gz")
     assert [path.name for path in (tmp_path / "data").iterdir()] == ["mine.txt"]
 
 
 def test_a_root_that_is_a_file_is_named(tmp_path):
     (tmp_path / "data").write_text("not a folder")
     with pytest.raises(UsageError, match="Things could not be written to .*things"):
-        get(tmp_path, "http://nowhere.invalid/things.tar.gz")
+        get(tmp_path, "https://nowhere.invalid/things.tar.gz")
 
 
 def test_reading_a_folder_as_a_file_names_it(tmp_path):
