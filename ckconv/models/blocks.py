@@ -13,6 +13,7 @@ from ckconv.errors import UsageError, pick
 from ckconv.models.padding import normalize, without_padding
 from ckconv.nn import CKConv, FlexConv, NJet, SepFlexConv, conv_at_times, sample_together
 from ckconv.nn.mask import MASKS
+from ckconv.nn.parts import Settings
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float
@@ -99,11 +100,18 @@ def _plain_conv(dim: int, kernel: KernelConfig, conv: ConvConfig, mask: MaskConf
     return lambda a, b: _CONV[dim](a, b, size, padding=size // 2, bias=conv.bias)
 
 
+def _generated(
+    kind: type[CKConv], dim: int, kernel: KernelConfig, conv: ConvConfig, mask: MaskConfig | None
+) -> ConvFactory:
+    settings = Settings.of(kernel, conv, mask)  # looked at here, once for all layers
+    return lambda a, b: kind(a, b, dim, settings)
+
+
 # By their names in `conv.type`: (dim, kernel, conv, mask) -> (in_channels, out_channels) -> layer
 CONVOLUTIONS: dict[str, Callable[..., ConvFactory]] = {
-    "FlexConv": lambda dim, *parts: lambda a, b: FlexConv(a, b, dim, *parts),
-    "SepFlexConv": lambda dim, *parts: lambda a, b: SepFlexConv(a, b, dim, *parts),
-    "CKConv": lambda dim, kernel, conv, mask: lambda a, b: CKConv(a, b, dim, kernel, conv),
+    "FlexConv": lambda *parts: _generated(FlexConv, *parts),
+    "SepFlexConv": lambda *parts: _generated(SepFlexConv, *parts),
+    "CKConv": lambda dim, kernel, conv, mask: _generated(CKConv, dim, kernel, conv, None),
     "Conv": _plain_conv,
     "SRF": _njet,
 }

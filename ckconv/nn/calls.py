@@ -15,6 +15,7 @@ from ckconv.errors import UsageError
 from ckconv.functional import check_input
 from ckconv.nn.ck import Generator
 from ckconv.nn.mask import Mask
+from ckconv.nn.parts import Settings
 
 if TYPE_CHECKING:
     from ckconv.nn.conv import CKConv
@@ -24,7 +25,7 @@ _EXPORT = (
     "{} samples its kernel in every forward pass, which no exported graph can; export "
     "ckconv.freeze(model), a copy with ordinary convolutions"
 )
-_PARTS = (KernelConfig | Generator | type, ConvConfig, MaskConfig | Mask | type)
+_PARTS = (KernelConfig | Generator | type | Settings, ConvConfig, MaskConfig | Mask | type)
 
 
 def check_call(

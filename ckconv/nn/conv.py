@@ -10,12 +10,19 @@ import torch
 from torch import Tensor, nn
 
 import ckconv.functional as F
-from ckconv.config import ConvConfig, KernelConfig, MaskConfig, parse_horizon, time_axis
+from ckconv.config import ConvConfig, MaskConfig, parse_horizon, time_axis
 from ckconv.functional import FactoredKernel
 from ckconv.functional.geometry import as_uncropped
 from ckconv.nn import calls
 from ckconv.nn.kernels import Grid
-from ckconv.nn.parts import centres_under, check_mask, make_generator, make_mask
+from ckconv.nn.parts import (
+    KernelLike,
+    MaskLike,
+    Settings,
+    centres_under,
+    make_generator,
+    make_mask,
+)
 from ckconv.nn.rates import StepGrid
 from ckconv.nn.sections import section
 from ckconv.nn.sized import Sized
@@ -44,6 +51,8 @@ class CKConv(Sized):
         mask: what the kernel is multiplied by, as `FlexConv` has it; default none. The centres of
             the generator's filters then start in +-min(1, 1.667 * mask.init_value), under it.
 
+    `kernel` may also be `Settings`, all three at once: a network's layers share them.
+
     Raises:
         UsageError: for a configuration that cannot be built.
     """
@@ -56,9 +65,9 @@ class CKConv(Sized):
         in_channels: int,
         out_channels: int,
         dim: int = 2,
-        kernel: KernelConfig | None = None,
+        kernel: KernelLike | Settings | None = None,
         conv: ConvConfig | None = None,
-        mask: MaskConfig | None = None,
+        mask: MaskLike | None = None,
         *,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
@@ -66,11 +75,10 @@ class CKConv(Sized):
     ) -> None:
         super().__init__()
         calls.check_call(self, dim, (kernel, conv, mask), others)
-        kernel, conv = kernel or KernelConfig(), conv or ConvConfig()
-        ConvConfig.check(conv)
+        settings = Settings.of(kernel, conv, mask)
+        kernel, conv, mask = settings.kernel, settings.conv, settings.mask
         self.groups = in_channels if self.is_depthwise else conv.groups
         calls.check_groups(in_channels, out_channels, self.groups)
-        check_mask(mask)
         self.in_channels, self.out_channels, self.dim = in_channels, out_channels, dim
         self.horizon = parse_horizon(conv.horizon)
         self.backend = BACKENDS[str(conv.use_fft).lower()]
@@ -247,9 +255,9 @@ class FlexConv(CKConv):
         in_channels: int,
         out_channels: int,
         dim: int = 2,
-        kernel: KernelConfig | None = None,
+        kernel: KernelLike | Settings | None = None,
         conv: ConvConfig | None = None,
-        mask: MaskConfig | None = None,
+        mask: MaskLike | None = None,
         **named: object,
     ) -> None:
         super().__init__(

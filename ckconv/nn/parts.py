@@ -1,8 +1,9 @@
-"""A layer's generator and mask, from whichever form they are given in."""
+"""A layer's settings, and its generator and mask, from whichever form they are given in."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from ckconv.config import AUTO, ConvConfig, KernelConfig, MaskConfig
 from ckconv.errors import UsageError, pick
@@ -11,6 +12,33 @@ from ckconv.nn.mask import MASKS, NOMINAL_SIGMA, UNDER_MASK, Mask
 
 KernelLike = KernelConfig | ck.Generator | type[ck.Generator]
 MaskLike = MaskConfig | Mask | type[Mask]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What layers are made of, looked at once: `of` raises `UsageError` for what makes none."""
+
+    kernel: KernelLike
+    conv: ConvConfig
+    mask: MaskLike | None
+
+    @classmethod
+    def of(
+        cls,
+        kernel: KernelLike | Settings | None,
+        conv: ConvConfig | None,
+        mask: MaskLike | None,
+    ) -> Settings:
+        """Those of a layer: `kernel` alone where it is settings already, as in a network."""
+        if isinstance(kernel, Settings):
+            return kernel
+        kernel, conv = kernel or KernelConfig(), conv or ConvConfig()
+        ConvConfig.check(conv)
+        if mask is not None and not isinstance(mask, Mask | type):
+            MaskConfig.check(mask)
+        if not isinstance(kernel, ck.Generator | type):
+            ck.check(kernel)
+        return cls(kernel, conv, mask)
 
 
 def make_generator(
@@ -23,7 +51,8 @@ def make_generator(
     if isinstance(given, type) and issubclass(given, ck.Generator):
         return given(dim, values, KernelConfig(), centres), 1.0
     if not isinstance(given, ck.Generator):
-        return ck.build(given, dim, values, centres), float(given.sampling_rate_norm)
+        make = ck.class_of(given.type)
+        return make(dim, values, given, centres), float(given.sampling_rate_norm)
     own = given.output.bias.shape[0]
     if given.dim != dim or own != values:
         raise UsageError(
@@ -44,12 +73,6 @@ def make_mask(given: MaskLike | None, dim: int, conv: ConvConfig) -> Mask | None
     if given is None or not given.use:
         return None
     return pick("mask.type", given.type, MASKS).build(given, dim, conv)
-
-
-def check_mask(given: MaskLike | None) -> None:
-    """Raise `UsageError` for settings of a mask that cannot be built."""
-    if given is not None and not isinstance(given, Mask | type):
-        MaskConfig.check(given)
 
 
 def centres_under(mask: MaskLike | None) -> float | None:
