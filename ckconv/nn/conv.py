@@ -23,7 +23,6 @@ from ckconv.nn.parts import (
     make_generator,
     make_mask,
 )
-from ckconv.nn.rates import StepGrid
 from ckconv.nn.sections import section
 from ckconv.nn.sized import Sized
 
@@ -91,7 +90,6 @@ class CKConv(Sized):
             kernel, dim, math.prod(self.kernel_channels), centres_under(mask)
         )
         self.weight_dropout = getattr(kernel, "weight_dropout", 0.0)
-        self.grid: StepGrid | None = None  # None: as many positions as samples, from -1 to 1
         self.bias = nn.Parameter(torch.zeros(out_channels)) if conv.bias else None
         self.mask = make_mask(mask, dim, conv)
         self._begin(dim, norm)

@@ -18,6 +18,7 @@ from ckconv.nn.kernels import KernelInUse, size_for, with_centres
 if TYPE_CHECKING:
     from ckconv.nn.ck import Generator
     from ckconv.nn.mask import Mask
+    from ckconv.nn.rates import StepGrid
 
 _FIRST_INPUT = Lock()  # of several threads, one fixes a layer's size
 FINEST = 1_000_000  # largest denominator of a resolution
@@ -31,10 +32,12 @@ class Sized(nn.Module):
 
     extent: samples per axis, (dim,); zeros as long as they are not known.
     resolution: present / trained resolution, numerators per axis, then denominators, (2 dim,).
+    grid: positions of a step of their own; None: as many as there are samples, from -1 to 1.
     """
 
     extent: Tensor
     resolution: Tensor
+    grid: StepGrid | None
     horizon: int | tuple[int, ...] | str
     causal_axis: int | None
     generator: Generator
@@ -44,6 +47,7 @@ class Sized(nn.Module):
         """Start with no size, at the resolution of training."""
         self.register_buffer("extent", torch.zeros(dim, dtype=torch.int64))
         self.register_buffer("resolution", torch.ones(2 * dim, dtype=torch.int64))
+        self.grid = None
         self.in_use = KernelInUse()
         self._norm = float(sampling_rate_norm)
         self._is_new = True  # whether the mask is still to be fitted to the kernel's size
