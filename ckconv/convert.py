@@ -59,6 +59,21 @@ def convert(
         raise UsageError(f"like={getattr(like, '__name__', like)}: choose one of {kinds}")
     settings = {"kernel_size": 33, **settings}
     found = {n: m for n, m in model.named_modules() if type(m) in _CONV and _is_meant(n, m, only)}
+    new, kept = _replacements(model, found, like, only, settings)
+    converted = copy.deepcopy(model, {id(found[name]): layer for name, layer in new.items()})
+    if say is not None:
+        say(_report(model, converted, found, new, kept))
+    return converted
+
+
+def _replacements(
+    model: nn.Module,
+    found: Mapping[str, nn.Module],
+    like: type[CKConv],
+    only: Only | None,
+    settings: Mapping[str, object],
+) -> tuple[dict[str, CKConv], dict[str, str]]:
+    """The new layers by name, and why the others that were found stay."""
     new: dict[str, CKConv] = {}
     kept: dict[str, str] = {}
     for name, conv in found.items():
@@ -71,11 +86,7 @@ def convert(
             raise UsageError(f"only={only}: {name} has {reason}")
     if not new:
         raise UsageError(_nothing(model, only, kept))
-    memo = {id(found[name]): layer for name, layer in new.items()}
-    converted = copy.deepcopy(model, memo)
-    if say is not None:
-        say(_report(model, converted, found, new, kept))
-    return converted
+    return new, kept
 
 
 def _is_meant(name: str, conv: nn.Module, only: Only | None) -> bool:

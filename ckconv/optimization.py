@@ -31,15 +31,13 @@ def parameter_groups(
         omega_0_lr_factor: times `lr`, that of learned omega_0s.
 
     Returns:
-        Groups with `params`, `lr`, `weight_decay` and `name`: `rest`, `omega_0`, `mask`, those
-        that there are.
+        Those there are of `rest`, `omega_0`, `mask`: `params`, `lr`, `weight_decay` and `name`.
     """
     factors = {"rest": 1.0, "omega_0": omega_0_lr_factor, "mask": mask_lr_factor}
     special = dict(_special(model))
     groups: dict[str, list[nn.Parameter]] = {name: [] for name in factors}
-    for parameter in model.parameters():
-        if parameter.requires_grad:
-            groups[special.get(parameter, "rest")].append(parameter)
+    for parameter in filter(lambda p: p.requires_grad, model.parameters()):
+        groups[special.get(parameter, "rest")].append(parameter)
     return [
         {
             "params": parameters,

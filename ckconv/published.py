@@ -87,6 +87,19 @@ def load_state_dict(module: nn.Module, state: Mapping[str, Tensor], strict: bool
         )
     state = unwrap(state)
     translated = translate(module, state)
+    problems = _problems(module, translated, strict)
+    if problems:
+        more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
+        raise UsageError(
+            f"the checkpoint does not fit the model: {'; '.join(sorted(problems)[:3])}{more}; "
+            "give the flags it was trained with"
+        )
+    module.load_state_dict(translated, strict=False)
+    _load_thresholds(module, state)
+
+
+def _problems(module: nn.Module, translated: Mapping[str, Tensor], strict: bool) -> list[str]:
+    """In what a translated state dict does not fit, a text each."""
     own = module.state_dict()
     later = ("extent", "resolution", "omega_0", "num_batches_tracked")
     optional = {name for name in own if name.endswith(later)}
@@ -99,14 +112,7 @@ def load_state_dict(module: nn.Module, state: Mapping[str, Tensor], strict: bool
     if strict:
         problems += [f"{name} is missing" for name in own.keys() - translated.keys() - optional]
         problems += [f"{name} is unknown" for name in translated.keys() - own.keys()]
-    if problems:
-        more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
-        raise UsageError(
-            f"the checkpoint does not fit the model: {'; '.join(sorted(problems)[:3])}{more}; "
-            "give the flags it was trained with"
-        )
-    module.load_state_dict(translated, strict=False)
-    _load_thresholds(module, state)
+    return problems
 
 
 def translate(module: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
