@@ -28,11 +28,13 @@ class Trained(nn.Module):
 
     Called on samples as they are stored (pixels of 0 to 255, for most images), (B, channels,
     *size), it normalises them and gives what the network gives: for classes their logits,
-    (B, classes) or (B, classes, L).
+    (B, classes) or (B, classes, L). Sequences may be shorter or longer than those it was trained
+    on; with `lengths` (B,) they are padded behind those, which counts in nothing.
 
     network: the network alone, on normalised samples.
     config: every flag of the run that trained it, nested.
-    task: what it was trained for: name, in_channels, out_channels, size, loss, per_step, timed.
+    task: what it was trained for: name, in_channels, out_channels, size, loss, per_step, timed,
+        padded.
     class_names: by output; empty where they are not known, or numbers are predicted.
     mean, std, scale: inputs become (x / scale - mean) / std.
     data: the fixed tensors of its data set, as a permutation of pixels.
@@ -56,17 +58,26 @@ class Trained(nn.Module):
             self.register_buffer(name, torch.as_tensor(values[name], dtype=torch.float32))
         self.eval()
 
+    @property
+    def padded(self) -> bool:
+        """Whether it was trained on sequences with lengths of their own."""
+        return self.task.get("padded", self.config["dataset_params"].get("lengths", False))
+
     def normalise(self, x: Tensor) -> Tensor:
         """Stored samples as the network wants them, float32."""
-        return (x.float() / self.scale - self.mean) / self.std
+        mean, std = self.mean, self.std
+        if mean.ndim and mean.shape[-1] > 1:  # by step: a shorter sequence has the first ones
+            mean, std = mean[..., : x.shape[-1]], std[..., : x.shape[-1]]
+        return (x.float() / self.scale - mean) / std
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.network(self.normalise(x))
+    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        x = self.normalise(x)
+        return self.network(x) if lengths is None else self.network(x, lengths)
 
     @torch.no_grad()
-    def predict(self, x: Tensor) -> Tensor:
+    def predict(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         """The classes' probabilities, (B, classes) or (B, classes, L), or the predicted numbers."""
-        output = self(x)
+        output = self(x, lengths)
         return output.softmax(1) if self.task["loss"] == "cross_entropy" else output
 
 

@@ -50,6 +50,7 @@ class CharTrajectories(Dataset):
             self.classes,
             (sampled_length(self.length, params.sr_train),),
             three_way_sizes(self.cases)[0],
+            padded=params.lengths,
         )
 
     def splits(self, request: Request, state: dict[str, Tensor] | None) -> Splits:

@@ -20,7 +20,8 @@ class Task:
     target is given for every time step: targets are (batch, length) and the network's output is
     (batch, out_channels, length). `train_samples` are the samples trained on, without those held
     out for validation. `class_names` are empty where there are none. With `timed` the last channel
-    of a sequence, counted in `in_channels`, holds the times of its samples, in steps.
+    of a sequence, counted in `in_channels`, holds the times of its samples, in steps. With `padded`
+    sequences have lengths of their own, which come with every batch.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Task:
     per_step: bool = False
     class_names: tuple[str, ...] = ()
     timed: bool = False
+    padded: bool = False
 
     @property
     def dim(self) -> int:

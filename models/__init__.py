@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
@@ -39,6 +40,7 @@ class _Task(Protocol):
     out_channels: int
     per_step: bool
     timed: bool
+    padded: bool
 
     @property
     def dim(self) -> int: ...
@@ -58,7 +60,14 @@ def build_model(cfg: Config, task: _Task) -> nn.Module:
 def _continuous(cfg: Config, task: _Task) -> nn.Module:
     parts = Parts(cfg.net, cfg.kernel, cfg.conv, cfg.mask)
     shape = task.in_channels, task.out_channels, task.dim
-    return build(*shape, parts, per_step=task.per_step, timed=task.timed)
+    network = build(*shape, parts, per_step=task.per_step, timed=task.timed)
+    inner = network.network if task.timed else network
+    if task.padded and "lengths" not in inspect.signature(inner.forward).parameters:
+        raise UsageError(
+            f"net.type={cfg.net.type}: its forward(x) takes no lengths; the sequences are of "
+            "unequal length, which forward(x, lengths=None) has to heed"
+        )
+    return network
 
 
 def _resnet(

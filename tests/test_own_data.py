@@ -139,6 +139,26 @@ def test_uneven_series_by_a_network_at_their_true_times(monkeypatch, tmp_path):
     assert [int(row["class"]) for row in rows] == expected.argmax(1).tolist()
 
 
+def test_series_of_unequal_length_to_their_own_last_step(monkeypatch, tmp_path):
+    random = np.random.RandomState(0)
+    y, lengths = np.arange(60) % 2, random.randint(6, 13, 60)
+    times = np.cumsum(0.1 + random.rand(60, 12), 1)
+    x = np.sin((1 + y[:, None]) * times)
+    np.savez(tmp_path / "data.npz", x=x, y=y, times=times, lengths=lengths)
+    given = ("dataset=Arrays", f"dataset_params.root={tmp_path / 'data.npz'}", "net.type=FlexTCN")
+    train(monkeypatch, tmp_path / "run", *given)
+    rows = rows_of(monkeypatch, tmp_path, tmp_path / "run", tmp_path / "data.npz")
+    trained = ckconv.load(tmp_path / "run")
+    assert trained.padded
+    for row, sample, t, n in zip(rows[:5], x, times, lengths):
+        inputs = torch.from_numpy(np.stack([sample, t - t[0]])).float()[None]
+        alone = trained.predict(inputs[..., :n])[0]
+        inputs[..., n:] = inputs[..., n - 1 : n] + torch.arange(1, 13 - n)
+        padded = trained.predict(inputs, torch.tensor([n]))[0]
+        torch.testing.assert_close(alone, padded)
+        assert float(row["0"]) == pytest.approx(alone[0].item(), abs=1e-4)
+
+
 def test_classes_of_ones_own_from_another_process_too(monkeypatch, tmp_path):
     (tmp_path / "mine.py").write_text(OWN_MODULE)
     folder = tmp_path / "sweep"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
-    from jaxtyping import Float
+    from jaxtyping import Float, Int
 
 
 class Timed(nn.Module):
@@ -22,5 +22,8 @@ class Timed(nn.Module):
         super().__init__()
         self.network = network
 
-    def forward(self, x: Float[Tensor, "B channels L"]) -> Float[Tensor, "B out *steps"]:
-        return self.network(x[:, :-1], times=x[:, -1])
+    def forward(
+        self, x: Float[Tensor, "B channels L"], lengths: Int[Tensor, " B"] | None = None
+    ) -> Float[Tensor, "B out *steps"]:
+        padded = {} if lengths is None else {"lengths": lengths}
+        return self.network(x[:, :-1], times=x[:, -1], **padded)

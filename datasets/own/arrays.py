@@ -13,9 +13,10 @@ from ckconv.errors import UsageError
 from datasets.base import Request
 from datasets.own.base import TEST, TRAIN, Content, OwnData, Part
 from datasets.own.targets import encode
-from datasets.own.times import check_increasing, common_step, with_times
+from datasets.own.times import behind_the_last, check_increasing, common_step, with_times
 
 NAMES = {TRAIN: ("x", "y", "times"), TEST: ("x_test", "y_test", "times_test")}
+LENGTHS = {TRAIN: "lengths", TEST: "lengths_test"}
 
 
 class Arrays(OwnData):
@@ -24,8 +25,10 @@ class Arrays(OwnData):
     `x`: (N, C, L) or (N, L) sequences, (N, C, H, W) images, (N, C, D, H, W) volumes. `y`: whole
     numbers or words (N,) are classes, (N, L) a class per step; numbers with a point, (N,) or
     (N, K), are predicted.
-    `times`: (L,) or (N, L), where the samples of a sequence are not one step apart. `x_test`,
-    `y_test`, `times_test`: the test set; without it some samples are held out.
+    `times`: (L,) or (N, L), where the samples of a sequence are not one step apart. `lengths`:
+    (N,), of sequences that are padded behind their last step; what stands there counts in nothing.
+    `x_test`, `y_test`, `times_test`, `lengths_test`: the test set; without it some samples are
+    held out.
     """
 
     name = "Arrays"
@@ -52,14 +55,17 @@ def _read(path: Path, _changed: int) -> Content:
             f"{path}: holds {', '.join(arrays) or 'nothing'}, but no {missing[0]}; see the arrays "
             "that dataset=Arrays takes"
         )
-    inputs = {p: as_samples(arrays[x], f"{path}, {x}") for p, (x, _, _) in _there(arrays)}
+    own = {p: own_lengths(arrays, str(path), p) for p, _ in _there(arrays)}
+    inputs = {p: as_samples(arrays[x], f"{path}, {x}", own[p]) for p, (x, _, _) in _there(arrays)}
     targets = {p: arrays[y] for p, (_, y, _) in _there(arrays)}
     _check_shapes(path, inputs, targets)
     size = inputs[TRAIN].shape[2:]
     targets, class_names = encode(targets, str(path), size[0] if len(size) == 1 else None)
-    step = _add_times(path, arrays, inputs)
+    if targets[TRAIN].ndim == 2 and class_names and any(n is not None for n in own.values()):
+        raise UsageError(f"{path}: y is a class per step; with lengths give one per sequence, (N,)")
+    step = _add_times(path, arrays, inputs, own)
     channels = inputs[TRAIN].shape[1]
-    parts = {p: Part(targets[p], inputs[p]) for p in inputs}
+    parts = {p: Part(targets[p], inputs[p], lengths=own[p]) for p in inputs}
     return Content(parts, channels, size, class_names, step)
 
 
@@ -90,10 +96,11 @@ def read_arrays(path: Path) -> dict[str, NDArray]:
         raise UsageError(f"{path}: is not an .npz file, or damaged ({error})") from error
 
 
-def as_samples(x: NDArray, where: str) -> NDArray:
+def as_samples(x: NDArray, where: str, lengths: NDArray | None = None) -> NDArray:
     """Samples (N, C, *size), uint8 or float32, of an array that may lack the axis of channels.
 
-    Raises `UsageError`, naming the row, for what is no number.
+    Sequences of `lengths` (N,) become zero behind them. Raises `UsageError`, naming the row, for
+    what is no number.
     """
     if x.dtype.kind not in "fiub" or x.ndim < 2 or 0 in x.shape:
         raise UsageError(
@@ -102,6 +109,8 @@ def as_samples(x: NDArray, where: str) -> NDArray:
         )
     if x.ndim == 2:
         x = x[:, None]
+    if lengths is not None:
+        x = np.where(np.arange(x.shape[2]) < lengths[:, None, None], x, x.dtype.type(0))
     if x.dtype == np.uint8:
         return x
     x = x.astype(np.float32)
@@ -110,6 +119,26 @@ def as_samples(x: NDArray, where: str) -> NDArray:
         row = int(np.argmax(bad))
         raise UsageError(f"{where}, row {row}: holds nan or infinity; fill or leave out the row")
     return x
+
+
+def own_lengths(arrays: dict[str, NDArray], where: str, part: str = TRAIN) -> NDArray | None:
+    """The lengths (N,) of padded sequences; None where there are none. Raises `UsageError`."""
+    name, x_name = LENGTHS[part], NAMES[part][0]
+    if name not in arrays:
+        return None
+    lengths, x = arrays[name], arrays[x_name]
+    if lengths.dtype.kind not in "iu" or x.ndim not in (2, 3) or lengths.shape != x.shape[:1]:
+        raise UsageError(
+            f"{where}, {name}: is of the type {lengths.dtype} and shape {lengths.shape}; {x_name} "
+            f"is {x.shape}; give whole numbers (N,) for sequences (N, C, L)"
+        )
+    wrong = np.flatnonzero((lengths < 1) | (lengths > x.shape[-1]))
+    if len(wrong):
+        raise UsageError(
+            f"{where}, {name}, row {wrong[0]}: the length is {lengths[wrong[0]]}; give numbers "
+            f"from 1 to {x.shape[-1]}"
+        )
+    return lengths.astype(np.int64)
 
 
 def _check_shapes(path: Path, inputs: dict[str, NDArray], targets: dict[str, NDArray]) -> None:
@@ -126,15 +155,22 @@ def _check_shapes(path: Path, inputs: dict[str, NDArray], targets: dict[str, NDA
             )
 
 
-def _add_times(path: Path, arrays: dict[str, NDArray], inputs: dict[str, NDArray]) -> float | None:
+def _add_times(
+    path: Path,
+    arrays: dict[str, NDArray],
+    inputs: dict[str, NDArray],
+    lengths: dict[str, NDArray | None],
+) -> float | None:
     """Give sequences their times as a channel; returns the step, None where all are one apart."""
     if "times" not in arrays:
         return None
     times = {}
     for part, (x_name, _, name) in _there(arrays):
         name = name if name in arrays else "times"
-        times[part] = sample_times(arrays[name], inputs[part], f"{path}, {name}", x_name)
-    step, even = common_step(times[TRAIN])
+        where = f"{path}, {name}"
+        times[part] = sample_times(arrays[name], inputs[part], where, lengths[part], x_name)
+    step, even = common_step(times[TRAIN], lengths[TRAIN])
+    times = {part: behind_the_last(t, lengths[part], step) for part, t in times.items()}
     if even and all(
         np.allclose(t - t[:, :1], times[TRAIN][0] - times[TRAIN][0, 0]) for t in times.values()
     ):
@@ -144,7 +180,9 @@ def _add_times(path: Path, arrays: dict[str, NDArray], inputs: dict[str, NDArray
     return step
 
 
-def sample_times(times: NDArray, x: NDArray, where: str, x_name: str = "x") -> NDArray:
+def sample_times(
+    times: NDArray, x: NDArray, where: str, lengths: NDArray | None = None, x_name: str = "x"
+) -> NDArray:
     """The times (N, L) of samples x (N, C, L), from (L,) or (N, L). Raises `UsageError`."""
     if (
         times.dtype.kind not in "fiu"
@@ -156,7 +194,7 @@ def sample_times(times: NDArray, x: NDArray, where: str, x_name: str = "x") -> N
             f"{x.shape}; give numbers (L,) or (N, L) for sequences (N, C, L)"
         )
     times = np.broadcast_to(times.astype(np.float64), (len(x), x.shape[2]))
-    check_increasing(times, where)
+    check_increasing(times, where, lengths)
     return times
 
 

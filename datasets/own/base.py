@@ -45,6 +45,14 @@ class Part:
     targets: NDArray  # (N,) classes, (N, K) numbers, (N, L) a class per step
     inputs: NDArray | None = None  # (N, C, *size), uint8 or float32
     store: ImageStore | None = None
+    lengths: NDArray | None = None  # (N,), of sequences that are padded behind their last step
+
+    @property
+    def whole_lengths(self) -> NDArray:
+        """The lengths of sequences, also of those that are not padded."""
+        if self.lengths is not None:
+            return self.lengths
+        return np.full(len(self.targets), self.inputs.shape[-1])
 
 
 @dataclass
@@ -61,6 +69,11 @@ class Content:
     size: tuple[int, ...]
     class_names: tuple[str, ...] = ()
     step: float | None = None
+
+    @property
+    def padded(self) -> bool:
+        """Whether sequences have lengths of their own."""
+        return any(part.lengths is not None for part in self.parts.values())
 
     @property
     def scale(self) -> float:
@@ -91,7 +104,7 @@ class OwnData(Dataset):
 
     def statistics(self, part: Part, indices: NDArray, request: Request) -> dict[str, Tensor]:
         """Mean and standard deviation of the channels of some samples."""
-        return channel_statistics(chunked(part.inputs, indices))
+        return channel_statistics(chunked(part.inputs, indices, part.lengths))
 
     def check(self, request: Request) -> None:
         super().check(request)
@@ -120,6 +133,7 @@ class OwnData(Dataset):
             per_step=classes and targets.ndim == 2,
             class_names=content.class_names,
             timed=content.step is not None,
+            padded=content.padded,
         )
 
     def splits(self, request: Request, state: dict[str, Tensor] | None) -> Splits:
@@ -141,11 +155,13 @@ class OwnData(Dataset):
         def split(name: str, request: Request) -> Split:
             chosen, part = indices[name], parts[source[name]]
             inputs = chosen if part.inputs is None else part.inputs[chosen]
+            lengths = part.whole_lengths[chosen] if content.padded else None
             return Split(
                 torch.from_numpy(inputs),
                 torch.from_numpy(part.targets[chosen]),
                 self.pipeline(request, fixed, content),
                 part.store if part.inputs is None else None,
+                None if lengths is None else torch.from_numpy(lengths),
             )
 
         plain = request.unaugmented

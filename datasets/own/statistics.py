@@ -32,7 +32,14 @@ def channel_statistics(chunks: Iterable[NDArray]) -> dict[str, Tensor]:
     }
 
 
-def chunked(samples: NDArray, indices: NDArray) -> Iterable[NDArray]:
-    """Some of the samples (N, ...), in pieces."""
+def chunked(
+    samples: NDArray, indices: NDArray, lengths: NDArray | None = None
+) -> Iterable[NDArray]:
+    """Some of the samples (N, ...), in pieces; of padded ones (N, C, L) their own steps alone."""
     for start in range(0, len(indices), CHUNK):
-        yield samples[indices[start : start + CHUNK]]
+        rows = indices[start : start + CHUNK]
+        if lengths is None:
+            yield samples[rows]
+        else:
+            own = np.arange(samples.shape[2]) < lengths[rows, None]  # (n, L)
+            yield samples[rows].swapaxes(1, 2)[own][:, :, None]  # (steps, C, 1)

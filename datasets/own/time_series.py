@@ -32,7 +32,7 @@ class TimeSeries(OwnData):
     archives a folder holds NAME_TRAIN.ts and NAME_TEST.ts.
 
     Where steps are not equally far apart, in all series alike, the networks convolve at the true
-    times. Shorter series begin with copies of their first step, so that all end in a real one.
+    times. Shorter series are read to their own last step; the padding behind it counts in nothing.
     """
 
     name = "TimeSeries"
@@ -93,25 +93,29 @@ def _read(files: tuple[tuple[str, Path], ...], columns: tuple, _changed: int) ->
     if step is not None and all(is_even(case, step) for group in cases.values() for case in group):
         step = None
     inputs = {part: stacked(group, length, step) for part, group in cases.items()}
+    lengths = {part: np.array([len(case) for case in group]) for part, group in cases.items()}
+    padded = any((own < length).any() for own in lengths.values())
     targets = {part: np.stack([case.target for case in group]) for part, group in cases.items()}
     encoded, class_names = encode(targets, where, length)
-    parts = {part: Part(encoded[part], inputs[part]) for part in inputs}
+    parts = {
+        part: Part(encoded[part], inputs[part], lengths=lengths[part] if padded else None)
+        for part in inputs
+    }
     return Content(parts, inputs[TRAIN].shape[1], (length,), class_names, step)
 
 
 def stacked(cases: list[Case], length: int, step: float | None) -> NDArray:
-    """Samples (N, C, length) of cases that are at most as long.
+    """Samples (N, C, length) of cases that are at most as long, padded by their last step.
 
-    Shorter ones begin with copies of their first step. With a `step` the times are a last
-    channel; those of the copies lie one step apart.
+    With a `step` the times are a last channel; those of the padding lie one step apart.
     """
     values, times = [], []
     for case in cases:
         missing = length - len(case)
-        values.append(np.pad(case.values, ((0, 0), (missing, 0)), mode="edge"))
+        values.append(np.pad(case.values, ((0, 0), (0, missing)), mode="edge"))
         if step is not None:
-            before = case.times[0] - step * np.arange(missing, 0, -1)
-            times.append(np.concatenate([before, case.times]))
+            after = case.times[-1] + step * np.arange(1, missing + 1)
+            times.append(np.concatenate([case.times, after]))
     inputs = np.stack(values)
     return inputs if step is None else with_times(inputs, np.stack(times))
 

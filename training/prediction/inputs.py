@@ -59,7 +59,11 @@ def _check_shape(name: str, sample: NDArray, trained: Trained) -> None:
     unrolled = len(size) != len(trained.task["size"])
     per_step = trained.mean.ndim > 0 and trained.mean.shape[-1] > 1  # normalised by a mean per step
     fits = sample.shape[0] == channels and sample.ndim == 1 + len(size)
-    if not fits or ((unrolled or per_step) and sample.shape[1:] != tuple(size)):
+    if per_step and trained.padded:
+        fits &= sample.shape[-1] <= size[-1]
+    elif unrolled or per_step:
+        fits &= sample.shape[1:] == tuple(size)
+    if not fits:
         raise UsageError(
             f"{name}: has the shape {sample.shape}; the network takes {(channels, *size)}"
         )

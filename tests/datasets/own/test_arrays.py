@@ -110,6 +110,25 @@ def test_uneven_times_are_a_channel_and_even_ones_are_not(save):
     assert describe(save(x=x, y=y, times=rates)).timed
 
 
+@pytest.mark.parametrize("timed", [False, True])
+def test_what_stands_behind_a_sequence_counts_in_nothing(save, timed):
+    x, y = series()
+    lengths = RANDOM.randint(5, 13, 60)
+    behind = (np.arange(12) >= lengths[:, None])[:, None]
+    times = {"times": np.cumsum(RANDOM.rand(60, 12) + 0.1, 1)} if timed else {}
+    zeros = {k: np.where(behind[:, 0], 0, t) for k, t in times.items()}
+    cfg = save(x=np.where(behind, np.nan, x), y=y, lengths=lengths, **times)
+    task, loaders = build_loaders(cfg)
+    assert task.padded and task.timed == timed
+    *_, again = build_loaders(save(x=np.where(behind, 9.0, x), y=y, lengths=lengths, **zeros))
+    for one, other in zip(loaders.train.batches(), again.train.batches()):
+        assert all(torch.equal(a, b) for a, b in zip(one, other)) and len(one) == 3
+    whole = save(x=x, y=y, lengths=np.full(60, 12))
+    assert torch.equal(
+        build_loaders(whole)[1].test.inputs, build_loaders(save(x=x, y=y))[1].test.inputs
+    )
+
+
 @pytest.mark.parametrize(
     "change, said",
     [
@@ -125,6 +144,9 @@ def test_uneven_times_are_a_channel_and_even_ones_are_not(save):
         ({"x_test": np.zeros((2, 2, 9)), "y_test": [0, 1]}, "samples of x_test have the shape"),
         ({"times": np.zeros(12)}, "times, row 0, step 1: the time is 0.0"),
         ({"times": np.arange(11)}, r"give numbers \(L,\) or \(N, L\)"),
+        ({"lengths": np.arange(60)}, "lengths, row 0: the length is 0; give numbers from 1 to 12"),
+        ({"lengths": np.ones(60)}, "lengths: is of the type float64"),
+        ({"lengths": np.full(60, 5), "y": RANDOM.randint(0, 2, (60, 12))}, "one per sequence"),
         ({"x": np.zeros((60, 1, 2, 2, 2, 2))}, "its samples are 2 x 2 x 2 x 2"),
         ({"y": np.array([None] * 60)}, "holds Python objects"),
     ],

@@ -73,12 +73,22 @@ class TestTables:
         assert loaders.state["std"][-1] == 1.0  # the larger of the two steps
         raw = loaders.test.inputs
         short = raw[raw[:, -1, -1] < 4]
-        assert (short[:, -1] == torch.tensor([0, 1, 2, 2.5, 3, 3.5])).all()
-        assert (short[:, 0, :3] == short[:, 0, 2:3]).all()  # copies of the first step
+        assert len(short) and (short[:, -1] == torch.tensor([0, 0.5, 1, 1.5, 2.5, 3.5])).all()
+        assert set(loaders.test.lengths.tolist()) == {4, 6}
+        assert (loaders.test.lengths[raw[:, -1, -1] < 4] == 4).all()
 
     def test_lengths_alone_need_no_times(self, write):
         task, loaders = build_loaders(write(table(lengths=(6, 4))))
-        assert not task.timed and task.size == (6,)
+        assert not task.timed and task.size == (6,) and task.padded
+        for inputs, _, lengths in loaders.test.batches():
+            own = inputs[:, 1] * loaders.state["std"][1] + loaders.state["mean"][1]
+            for values, length in zip(own, lengths.tolist()):  # b counts down from 0
+                expected = -torch.arange(6.0).clamp(max=length - 1)
+                torch.testing.assert_close(values, expected, atol=1e-5, rtol=0)
+        steps = {n: -np.arange(n) for n in (6, 4)}
+        learned = torch.cat([loaders.train.lengths, loaders.validation.lengths])
+        learned = [steps[n] for n in learned.tolist()]
+        assert loaders.state["mean"][1] == pytest.approx(np.concatenate(learned).mean())
 
     def test_dates(self, write):
         text = "series,time,a,label\n"
