@@ -14,11 +14,10 @@ from torch import Tensor, nn
 
 from ckconv import by_path, checkpoint
 from ckconv.errors import UsageError
+from ckconv.findings import BEST, DESCRIPTION, LAST, WEIGHTS, find
 from ckconv.models.blocks import set_resolution
 from ckconv.models.build import ALIASES, NAMES, Parts, build
 
-BEST, LAST = "best.pt", "last.pt"  # in a run's folder
-WEIGHTS, DESCRIPTION = "model.safetensors", "config.json"  # in a folder that `save` wrote
 Settings = TypeVar("Settings")
 Make = Callable[[Mapping[str, Any], Mapping[str, Any]], nn.Module]  # config, task -> network
 
@@ -90,8 +89,8 @@ def load(
 
     Args:
         path: a run's folder (its best epoch, or its last one), a checkpoint file of such a run, a
-            folder that `save` wrote, or `owner/name` on the Hugging Face hub, where
-            huggingface_hub is installed.
+            folder that `save` wrote, a network that comes with the library, as `digits`, or
+            `owner/name` on the Hugging Face hub, where huggingface_hub is installed.
         device: where the network shall be.
         make: what makes the network of a config and a task, for others than FlexNet, FlexTCN and
             classes by their path.
@@ -100,9 +99,7 @@ def load(
         UsageError: for a path that is none of these, and for networks that this library does not
             have.
     """
-    found = Path(path).expanduser()
-    if not found.exists():
-        found = _from_hub(str(path))
+    found = find(path)
     if found.is_dir() and (found / DESCRIPTION).exists() and (found / WEIGHTS).exists():
         return _load_saved(found, make).to(device)
     if found.is_dir():
@@ -222,24 +219,6 @@ def from_plain(kind: type[Settings], values: Mapping[str, Any]) -> Settings:
             is_nested = dataclasses.is_dataclass(nested)
             given[field.name] = from_plain(nested, value) if is_nested else value
     return kind(**given)
-
-
-def _from_hub(name: str) -> Path:
-    is_name = name.count("/") == 1 and not name.startswith((".", "/", "~"))
-    if not is_name or name.endswith((".pt", ".safetensors")):
-        raise UsageError(f"{name}: does not exist; give a run's folder or a checkpoint file")
-    try:
-        import huggingface_hub
-    except ImportError as error:
-        raise UsageError(
-            f"{name}: there is no such file; to look for it on the Hugging Face hub, pip install "
-            "huggingface_hub safetensors"
-        ) from error
-    try:
-        return Path(huggingface_hub.snapshot_download(name, allow_patterns=[WEIGHTS, DESCRIPTION]))
-    except Exception as error:  # its mistakes are of many kinds, the network's among them
-        reason = " ".join(str(error).split())[:200]
-        raise UsageError(f"{name}: could not be had from the Hugging Face hub: {reason}") from error
 
 
 def _safetensors(part: str) -> Any:

@@ -50,7 +50,7 @@ def plain_program(kind: type[Flags]) -> Callable[[Callable[[Flags], None]], Call
             arguments = sys.argv[1:]
             try:
                 if {"-h", "--help"} & set(arguments):
-                    print(_help(Path(sys.argv[0]).name, run.__doc__ or "", kind), flush=True)
+                    print(_help(_name(), run.__doc__ or "", kind), flush=True)
                 else:
                     run(parse(arguments, kind))
                     sys.stdout.flush()
@@ -68,6 +68,12 @@ def plain_program(kind: type[Flags]) -> Callable[[Callable[[Flags], None]], Call
         return main
 
     return decorate
+
+
+def _name() -> str:
+    """The program as it is typed behind `python`."""
+    spec = sys.modules["__main__"].__spec__
+    return f"-m {spec.name}" if spec else Path(sys.argv[0]).name
 
 
 def _help(name: str, purpose: str, kind: type) -> str:
