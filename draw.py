@@ -7,14 +7,13 @@ from cfg.schema import Config
 from dataclasses import dataclass
 from pathlib import Path
 
-import ckconv
 from ckconv.errors import UsageError
 from ckconv.trained import from_plain
 from datasets import Task
-from predict import make_network
 from program.device import choose_device
 from program.words.plain import flag, plain_program
 from training.crossres.spectra import save_spectra
+from training.prediction.deployed import load
 from training.report.figures import save_kernels
 from training.sampling_rate import fix_kernel_sizes
 
@@ -32,7 +31,7 @@ def main(flags: Draw) -> None:
     """Draw a trained network's kernels, and their spectra, as its run did."""
     if not flags.checkpoint:
         raise UsageError("checkpoint: give a run's folder or a checkpoint, as checkpoint=best.pt")
-    trained = ckconv.load(flags.checkpoint, choose_device(flags.device), make_network)
+    trained = load(flags.checkpoint, choose_device(flags.device))
     config, task = from_plain(Config, trained.config), from_plain(Task, trained.task)
     fix_kernel_sizes(trained.network, task)
     save_kernels(trained.network, Path(flags.kernels), f"{config.net.type} on {task.name}")

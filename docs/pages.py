@@ -24,7 +24,14 @@ from datasets import FILES  # noqa: E402
 from program.words.help import Flag, flags  # noqa: E402
 from program.words.mistakes import PRESETS, preset_names  # noqa: E402
 
-PAGES = ("*.md", "docs/*.md", "experiments/*.md", "benchmarks/*.md", "ckernel_fitting/*.md")
+PAGES = (
+    "*.md",
+    "docs/*.md",
+    "weights/*.md",
+    "experiments/*.md",
+    "benchmarks/*.md",
+    "ckernel_fitting/*.md",
+)
 GUIDES = ("layer", "generators")  # the order of the first ones
 LINK = re.compile(r"\]\((?!\w+:)([^)#\s]+)")  # to a file
 HEADING = re.compile(r"^# (.*)", re.MULTILINE)

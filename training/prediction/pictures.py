@@ -1,4 +1,4 @@
-"""Image files for a trained network, and the way from stored samples to its inputs."""
+"""Image files for a trained network, and the shape in which samples are stored."""
 
 from __future__ import annotations
 
@@ -9,14 +9,12 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from ckconv.errors import UsageError
 from ckconv.trained import Trained, from_plain
 from datasets import named
-from datasets.base import Request, every_nth
+from datasets.base import Request
 from datasets.batches.resample import read_size
-from datasets.batches.transforms import Pipeline
 from datasets.files.pictures import read_image
 from datasets.images import PixelSequence
 
@@ -27,22 +25,6 @@ def request_of(trained: Trained) -> Request:
     """What the network's run asked of its data set, without augmentation."""
     params = from_plain(DatasetParams, trained.config["dataset_params"])
     return Request(params, from_plain(CrossRes, trained.config["cross_res"]))
-
-
-def to_network(samples: Tensor, trained: Trained) -> Tensor:
-    """Stored samples (B, C, *size) as the network takes them: resampled, normalised, unrolled."""
-    request, dataset = request_of(trained), named(trained.config["dataset"])
-    if isinstance(dataset, PixelSequence):
-        stages = dataset.stages(request.params, trained.data)
-        pipeline = dataset.images.pipeline(request).then(*stages)
-        return every_nth(pipeline, request.params.sr_train).to(samples.device)(samples, None)
-    if samples.ndim == 4 and request.resampling:
-        before, after = (
-            request.resampling.before_augmentation,
-            request.resampling.after_augmentation,
-        )
-        samples = Pipeline(*before(), *after()).to(samples.device)(samples, None)
-    return trained.normalise(samples)
 
 
 def picture(path: Path, trained: Trained) -> Iterator[Sample]:

@@ -13,8 +13,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ckconv.trained import Trained
+from training.prediction.deployed import Deployed
 from training.prediction.inputs import read
-from training.prediction.pictures import Sample, to_network
+from training.prediction.pictures import Sample
 
 Row = dict[str, Any]
 
@@ -24,11 +25,12 @@ def predictions(files: list[Path], trained: Trained, batch_size: int) -> Iterato
 
     Of a network with an output per step, a row for every step. Batches hold samples of one shape.
     """
+    deployed = Deployed(trained)
     for batch in _batches(files, trained, batch_size):
         names, samples = zip(*batch)
         x = torch.from_numpy(np.stack(samples)).to(trained.mean.device)
         with torch.no_grad():
-            output = trained.network(to_network(x, trained))
+            output = deployed(x)
         if trained.task["loss"] == "cross_entropy":
             output = output.softmax(1)
         for name, values in zip(names, output.cpu()):

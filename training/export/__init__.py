@@ -1,0 +1,1 @@
+"""A trained network for programs that know nothing of this repository."""
