@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 
 import pytest
+import torch
 
-from datasets import describe
+from datasets import build_loaders, describe
 from models import build_model
 from program.command_line import compose
-from training.crossres.check import check, source_task
-from training.validate import validate, validate_task
+from training.crossres.check import check, settle, source_task
+from training.epoch import train_step
+from training.evaluation import Totals
+from training.sampling_rate import fix_kernel_sizes
+from training.state import Training
+from training.validate import prepare, validate, validate_task
 
 WIDTHS7, WIDTHS5 = "[1.0, 2, 1.5, 3, 2.0, 2]", "[1.0, 1, 1.5, 2, 2.0, 2]"
 DATA = {"device": "cuda", "train.optimizer": "Adam", "train.scheduler": "cosine", "seed": "0"}
@@ -203,3 +209,45 @@ def test_the_presets_choose_the_epoch_as_published():
     for name in COMMANDS:
         cfg = compose([f"+experiment={name}"])
         assert (cfg.train.select_on, cfg.train.early_stop) == ("test", 100), name
+
+
+AT_HAND = ("CIFAR10", "MNIST", "sMNIST", "pMNIST", "sCIFAR10", "npCIFAR10", "CharTrajectories")
+CKCNNS = ("smnist", "pmnist", "scifar10", "npcifar10", "chartrajectories")
+TYPED = {  # the FlexConv repository's commands, and the presets that CKConv's are answered with
+    **{name: words(flags) for name, flags in COMMANDS.items() if flags["dataset"] in AT_HAND},
+    **{f"{data}_ckcnn30": [f"+experiment={data}_ckcnn30"] for data in CKCNNS},
+    **{f"chartrajectories_drop{rate}_ckcnn30": [] for rate in (30, 50, 70)},
+    "chartrajectories_sr8_ckcnn30": [],
+}
+
+
+@pytest.mark.slow
+@pytest.mark.real_data
+@pytest.mark.parametrize("name", TYPED)
+def test_a_published_command_trains_on_a_batch_of_its_data(name):
+    """One optimizer step on its first training batch, then its first test batch."""
+    typed = TYPED[name] or [f"+experiment={name}"]
+    own = [f"dataset_params.root={os.environ['FLEXCONV_DATA']}", "device=cpu", "train.batch_size=4"]
+    cfg = prepare(compose([*typed, *own, "train.max_batches=1", "train.epochs=1"]))
+    validate(cfg)
+    across = name in ACROSS_RESOLUTIONS
+    if across:
+        check(cfg)
+        cfg = settle(cfg)
+    task = source_task(cfg) if across else describe(cfg)
+    size = (cfg.cross_res.source_res,) * 2 if across else None
+    task, loaders = build_loaders(cfg, size=size, task=task)
+    torch.manual_seed(0)
+    model = build_model(cfg, task)
+    fix_kernel_sizes(model, task)
+    training = Training(model, task, cfg, steps_per_epoch=1)
+    totals = Totals(task)
+    loss = train_step(training, next(loaders.train.batches(0)), task, cfg, totals)
+    assert loss.isfinite() and totals.results()["loss"] > 0
+    learns = [p.grad is not None and p.grad.abs().max() > 0 for p in model.parameters()]
+    assert sum(learns) >= 0.9 * len(learns)  # a rate that warms up moves nothing at first
+    assert all(p.isfinite().all() for p in model.parameters())
+    inputs, target, *lengths = next(loaders.test.batches())
+    with torch.no_grad():
+        output = model.eval()(inputs, *lengths)
+    assert output.shape == (4, task.out_channels) and output.isfinite().all() and len(target) == 4
