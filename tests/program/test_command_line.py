@@ -33,6 +33,7 @@ IMAGE_PRESETS = {  # with the parameters that the paper states, or that ordinary
     "cifar10_ckcnn": None,
     "cifar10_ckcnn_magnet": None,
     "mnist_flexnet7": None,
+    "cifar10_reference": 29_790,
     "mnist_small": None,
     "stl10_flexnet7": 671_650,
 }
