@@ -139,7 +139,8 @@ class CKConv(Sized):
     def conv_kernel(self) -> Tensor:
         """The kernel of the last forward pass, masked and cropped: (out, in, *size).
 
-        Of a pass with gradients, along an axis cropped to one sample, with its neighbours: zeros.
+        It is this thread's last pass. Of one with gradients, along an axis cropped to one sample,
+        with its neighbours: zeros.
         Where there has been none since the layer was made, copied or resized, as it is now.
         """
         if self.in_use.last is None:

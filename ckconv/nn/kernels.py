@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from threading import Lock
+from threading import Lock, local
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from ckconv.functional import FactoredKernel
+from ckconv.nn.compiling import not_compiled
 from ckconv.nn.mapped import only_row
 
 if TYPE_CHECKING:
@@ -31,22 +32,44 @@ class Grid:
     alone: Mapping[int, float] = field(default_factory=dict)
 
 
+class _OfThread(local):
+    """The kernels of one thread's forward passes: another thread's have a graph of their own."""
+
+    last: FactoredKernel | Tensor | None = None
+    prepared: FactoredKernel | None = None
+
+
 class KernelInUse:
     """One layer's kernel and its size. Copies and pickles of a layer begin with an empty one.
 
-    last: the kernel of the last forward pass.
-    prepared: the kernel for the next one, where it has been sampled with those of other layers.
+    last: the kernel of this thread's last forward pass.
+    prepared: the kernel for its next one, where it has been sampled with those of other layers.
     """
 
     def __init__(self) -> None:
-        self.last: FactoredKernel | Tensor | None = None
-        self.prepared: FactoredKernel | None = None
+        self._own = _OfThread()
         self._kept: tuple[Ingredients, FactoredKernel, FactoredKernel] | None = None
         self._keepers = 0  # `kept_kernels` blocks that the layer is in
         self._known: dict[str, tuple[Tensor, int | None, tuple[int, ...]]] = {}
 
     def __reduce__(self) -> tuple:
         return KernelInUse, ()
+
+    @property
+    def last(self) -> FactoredKernel | Tensor | None:
+        return self._own.last
+
+    @last.setter
+    def last(self, kernel: FactoredKernel | Tensor | None) -> None:
+        self._own.last = kernel
+
+    @property
+    def prepared(self) -> FactoredKernel | None:
+        return self._own.prepared
+
+    @prepared.setter
+    def prepared(self, kernel: FactoredKernel | None) -> None:
+        self._own.prepared = kernel
 
     def take(self, layer: CKConv) -> FactoredKernel:
         """The kernel to convolve with: prepared, kept from an earlier evaluation, or sampled."""
@@ -59,7 +82,7 @@ class KernelInUse:
         self.last = kernel
         return kernel
 
-    @torch.compiler.disable
+    @not_compiled
     def _keep(self, layer: CKConv) -> FactoredKernel:
         kept = self._kept
         if kept is None or not kept[0].are_those_of(layer):
@@ -86,9 +109,9 @@ class KernelInUse:
         self.prepared = self._kept = None
 
     def clear(self) -> None:
-        """Drop every kernel: the layer has become another one."""
-        self.forget()
-        self.last = None
+        """Drop every kernel, of all threads: the layer has become another one."""
+        self._kept = None
+        self._own = _OfThread()
 
     def size(self, extent: Tensor) -> tuple[int, ...] | None:
         """What a layer's `extent` says, None for zeros; read from the device once per change."""
@@ -104,7 +127,7 @@ class KernelInUse:
             return known[2]
         return self._read(name, tensor)
 
-    @torch.compiler.disable
+    @not_compiled
     def _read(self, name: str, tensor: Tensor) -> tuple[int, ...]:
         version, numbers = _version(tensor), tuple(only_row(tensor).flatten().tolist())
         if all(numbers):

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from ckconv.functional.geometry import per_axis
 from ckconv.nn import calls
+from ckconv.nn.compiling import not_compiled
 from ckconv.nn.kernels import KernelInUse, size_for, with_centres
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ class Sized(nn.Module):
             size = size_for(self.horizon, x.shape[-len(self.extent) :], self.causal_axis)
             self._fix_size(_agreed(size, self.extent.device))
 
-    @torch.compiler.disable
+    @not_compiled
     def _fix_size(self, size: tuple[int, ...]) -> None:
         """Fix the size of a kernel that has none yet, and fit the mask of a new layer to it."""
         with _FIRST_INPUT:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from ckconv.functional import FactoredKernel
 from ckconv.nn.ck import Generator
+from ckconv.nn.compiling import not_compiled
 from ckconv.nn.conv import CKConv
 from ckconv.nn.njet import NJet
 from ckconv.nn.sections import section
@@ -32,7 +33,7 @@ class _Hidden(nn.Module):
         return self.generator.hidden(positions)
 
 
-@torch.compiler.disable
+@not_compiled
 def sample_together(layers: Sequence[CKConv]) -> None:
     """Sample the kernels that the next forward pass of each of `layers` will use.
 
@@ -134,8 +135,8 @@ def recorded_kernels(model: nn.Module) -> Iterator[dict[nn.Module, FactoredKerne
             output = model(x)
         loss = criterion(output, target) + penalties.kernel_norm(model, kernels)
 
-    Of several passes the last one's are given; layers that took no part are left out. A network
-    is recorded by one thread at a time.
+    Of several passes the last one's are given, of those of other threads none; layers that took
+    no part are left out.
     """
     layers = [module for module in model.modules() if isinstance(module, CKConv | NJet)]
     before = [layer.in_use.last for layer in layers]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import sys
 from collections.abc import Callable, Sequence
@@ -13,6 +14,8 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from ckconv.errors import UsageError
+from program import streams
+from program.account import name_user
 from program.interruption import hang_up
 from program.words.help import columns
 from program.words.mistakes import sentence, wrong_type
@@ -47,6 +50,8 @@ def plain_program(kind: type[Flags]) -> Callable[[Callable[[Flags], None]], Call
 
     def decorate(run: Callable[[Flags], None]) -> Callable[[], None]:
         def main() -> None:
+            streams.make_usable()
+            name_user()
             arguments = sys.argv[1:]
             try:
                 if {"-h", "--help"} & set(arguments):
@@ -83,6 +88,7 @@ def _help(name: str, purpose: str, kind: type) -> str:
 
 
 def _fail(message: str, status: int = 1) -> None:
-    sys.stdout.flush()
-    print(f"error: {message}", file=sys.stderr, flush=True)
+    streams.flush()
+    with contextlib.suppress(OSError):
+        print(f"error: {message}", file=sys.stderr, flush=True)
     sys.exit(status)

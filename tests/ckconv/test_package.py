@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
 import subprocess
 import sys
@@ -64,6 +65,29 @@ def test_the_extra_for_the_hub_is_imported_where_it_is_asked_for_alone():
     command = [sys.executable, "-c", script]
     done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=60)
     assert done.stdout == "set()\n", done.stderr
+
+
+NAMELESS = """
+import pwd, sys
+
+def unknown(number):
+    raise KeyError(f"uid not found: {number}")
+
+pwd.getpwuid = unknown
+import torch, ckconv
+layer = ckconv.FlexConv2d(1, 1, 3)
+layer(torch.ones(1, 1, 4, 4)).sum().backward()
+print("torch._dynamo" in sys.modules)
+"""
+
+
+def test_a_user_without_a_name_can_use_a_layer():
+    """PyTorch's compiler asks for it, and is loaded where something is compiled alone."""
+    names = ("HOME", "LOGNAME", "USER", "LNAME", "USERNAME")
+    environment = {name: value for name, value in os.environ.items() if name not in names}
+    command = [sys.executable, "-c", NAMELESS]
+    done = subprocess.run(command, cwd=PROJECT, env=environment, capture_output=True, text=True)
+    assert done.stdout.strip() == "False", done.stderr
 
 
 def test_shapes_in_annotations_cost_no_package():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import torch
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from small_runs import SMALL_NETWORK
 
+from program.account import name_user
 from program.words.mistakes import as_typed, sentence
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -59,6 +61,19 @@ def test_a_launchers_variable_that_is_no_number_is_named(tmp_path, variables):
     done = shell(tmp_path / "run", "", **variables)
     assert done.returncode == 1 and done.stderr.count(b"\n") == 1
     assert f"{next(iter(variables))}=".encode() in done.stderr
+
+
+def test_a_user_without_a_name_gets_one(monkeypatch):
+    """Which PyTorch's optimizers and W&B ask for."""
+
+    def unknown(number):
+        raise KeyError(f"uid not found: {number}")
+
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.setenv(name, "")  # is put back afterwards
+    monkeypatch.setattr("pwd.getpwuid", unknown)
+    name_user()
+    assert getpass.getuser() == f"user-{os.getuid()}"
 
 
 def test_memory_that_is_used_up_is_said_with_its_size():
