@@ -7,7 +7,7 @@ from cfg.schema import Config
 
 import time
 
-from datasets import describe, own_loaders
+from datasets import own_loaders, task_of
 from program import distributed
 from program.command_line import Job, program
 from program.files import write_json
@@ -33,7 +33,7 @@ def main(cfg: Config, job: Job) -> float | None:
     cfg = cfg if saved else adopt(cfg, job.typed)
     cfg = prepare(cfg)
     validate(cfg)
-    task = describe(cfg)
+    task = task_of(cfg)
     validate_task(cfg, task)
 
     model, state, device = prepared_network(cfg, task, job.folder, saved)

@@ -6,7 +6,7 @@ from cfg.schema import Config
 
 import itertools
 
-from datasets import describe, own_loaders
+from datasets import own_loaders, task_of
 from program.command_line import Job, program
 from program.folder import TRACE, made_folder
 from training.network import prepared_network
@@ -29,7 +29,7 @@ def main(cfg: Config, job: Job) -> None:
     """Profile training or evaluation steps: costliest operations, layers, memory, a trace."""
     cfg = prepare(cfg)
     validate(cfg)
-    task = describe(cfg)
+    task = task_of(cfg)
     validate_task(cfg, task)
     check(cfg, task)
     folder = made_folder("profile.directory", cfg.profile.directory) or job.folder

@@ -28,7 +28,17 @@ from datasets.batches.stream import StreamLoader
 from datasets.task import Loader, Loaders, Task
 from program import distributed
 
-__all__ = ["DATASETS", "Loader", "Loaders", "Task", "build_loaders", "describe", "own_loaders"]
+__all__ = [
+    "DATASETS",
+    "Loader",
+    "Loaders",
+    "Task",
+    "build_loaders",
+    "check_size",
+    "describe",
+    "own_loaders",
+    "task_of",
+]
 
 # The table. Each file hands out its data sets as `DATASETS`.
 FILES = (
@@ -63,10 +73,21 @@ def describe(cfg: Config, *, size: tuple[int, int] | None = None) -> Task:
     """
     for part, kind in READ.items():
         fields.check(kind, getattr(cfg, part), f"{part}.")
+    return task_of(cfg, size=size)
+
+
+def task_of(cfg: Config, *, size: tuple[int, int] | None = None) -> Task:
+    """The same, of a config whose numbers and words are in their ranges already."""
     dataset, request = _asked(cfg, size)
     _check_variants(dataset, request.params)
     dataset.check(request)
     return dataset.describe(request)
+
+
+def check_size(cfg: Config, size: tuple[int, int]) -> None:
+    """Raise `UsageError` where the images that `cfg` asks for cannot have a (height, width)."""
+    dataset, request = _asked(cfg, size)
+    dataset.check(request)
 
 
 def build_loaders(

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from ckconv.nn import CKConv, set_length
-from datasets import describe
+from datasets import task_of
 from datasets.task import Loader, Task
 from models import set_resolution
 from training.evaluation import evaluate
@@ -35,7 +35,7 @@ def at_test_rate(model: nn.Module, task: Task, cfg: Config) -> nn.Module:
         return model
     tested = copy.deepcopy(cfg)
     tested.dataset_params.sr_train = params.sr_test
-    (length,) = describe(tested).size
+    (length,) = task_of(tested).size
     for module in model.modules():
         if isinstance(module, CKConv):
             set_length(module, length)

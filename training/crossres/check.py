@@ -5,9 +5,10 @@ from __future__ import annotations
 from cfg.schema import Config
 
 import copy
+from dataclasses import replace
 
 from ckconv.errors import UsageError
-from datasets import describe
+from datasets import check_size, task_of
 from datasets.batches.resample import target_size
 from datasets.task import Task
 
@@ -84,11 +85,12 @@ def settle(cfg: Config) -> Config:
 
 def source_task(cfg: Config) -> Task:
     """The task at the source resolution. Raises `UsageError` where there are no images."""
-    if describe(cfg).dim != 2:
+    task = task_of(cfg)
+    if task.dim != 2:
         raise UsageError(
             f"dataset={cfg.dataset}: run_crossres.py is for images; for sequences at another "
             "sampling rate use run_experiment.py with dataset_params.sr_train and sr_test"
         )
     source, target = cfg.cross_res.source_res, cfg.cross_res.target_res
-    describe(cfg, size=(target, target))
-    return describe(cfg, size=(source, source))
+    check_size(cfg, (target, target))
+    return replace(task, size=(source, source))

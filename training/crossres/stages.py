@@ -105,12 +105,14 @@ class CrossRes:
 
     def _loaders(self, resolution: int, state: dict[str, Tensor] | None = None) -> Loaders:
         """This process's part of the data at a resolution."""
-        place = next(self.model.parameters()).device
-        return own_loaders(self.cfg, place, state, size=(resolution, resolution))[1]
+        place, task = next(self.model.parameters()).device, self._task_at(resolution)
+        return own_loaders(self.cfg, place, state, size=task.size, task=task)[1]
+
+    def _task_at(self, resolution: int) -> Task:
+        return replace(self.task, size=(resolution, resolution))
 
     def _begin(self, loaders: Loaders, epochs: int, resolution: int) -> None:
-        task = replace(self.task, size=(resolution, resolution))
-        folder = self.record.folder
+        task, folder = self._task_at(resolution), self.record.folder
         print(beginning(self.cfg, task, self.model, loaders, epochs, folder), flush=True)
 
     def _finish(self, name: str, test: Loader, progress: Progress | None) -> None:
