@@ -14,7 +14,6 @@ from cfg.schema import Config, CrossRes, DatasetParams, Train
 
 from dataclasses import replace
 from importlib import import_module
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -22,9 +21,7 @@ from torch import Tensor
 from ckconv import by_path, fields
 from ckconv.errors import UsageError, check_choice
 from datasets.base import Dataset, Request, Split
-from datasets.batches.loader import TensorLoader
-from datasets.batches.sample_transforms import build_transforms
-from datasets.batches.stream import StreamLoader
+from datasets.batches.stream import loader_of
 from datasets.task import Loader, Loaders, Task
 from program import distributed
 
@@ -61,7 +58,6 @@ DATASETS: dict[str, Dataset] = {
     for dataset in import_module(f"datasets.{file}").DATASETS
 }
 READ = {"dataset_params": DatasetParams, "cross_res": CrossRes, "train": Train}
-NO_AUGMENTATION = (None, "", "None", "none", "null")
 
 
 def describe(cfg: Config, *, size: tuple[int, int] | None = None) -> Task:
@@ -116,11 +112,15 @@ def build_loaders(
     dataset, request = _asked(cfg, size)
     splits = dataset.splits(request, state)
 
-    place = {"rank": rank, "world_size": world_size, "device": device}
+    def loader(split: Split, train: bool) -> Loader:
+        place = {"rank": rank, "world_size": world_size, "device": device}
+        order = {"batch_size": cfg.train.batch_size, "seed": cfg.seed, "train": train}
+        return loader_of(split, cfg.dataset_params.workers, **order, **place)
+
     return replace(task, train_samples=len(splits.train.targets)), Loaders(
-        _loader(cfg, splits.train, train=True, **place),
-        splits.validation and _loader(cfg, splits.validation, train=False, **place),
-        _loader(cfg, splits.test, train=False, **place),
+        loader(splits.train, train=True),
+        splits.validation and loader(splits.validation, train=False),
+        loader(splits.test, train=False),
         splits.state,
         splits.whole_normalisation(task),
     )
@@ -140,21 +140,9 @@ def own_loaders(
         return build_loaders(cfg, device, rank, processes, state, size=size, task=task)
 
 
-def _loader(cfg: Config, split: Split, **settings: Any) -> TensorLoader:
-    """Batches of a split: from memory, or read by other processes where it stays on disk."""
-    settings |= {"batch_size": cfg.train.batch_size, "seed": cfg.seed}
-    samples = (split.inputs, split.targets, split.pipeline)
-    if split.store is None:
-        return TensorLoader(*samples, lengths=split.lengths, **settings)
-    return StreamLoader(split.store, *samples, workers=cfg.dataset_params.workers, **settings)
-
-
 def _asked(cfg: Config, size: tuple[int, int] | None) -> tuple[Dataset, Request]:
     """The data set by its name, and what the run asks of it."""
-    augment = None if cfg.train.augment in NO_AUGMENTATION else cfg.train.augment
-    transforms = build_transforms(cfg.dataset_params.transforms)
-    request = Request(cfg.dataset_params, cfg.cross_res, augment, size, transforms)
-    return named(cfg.dataset), request
+    return named(cfg.dataset), Request.of(cfg, size)
 
 
 def named(name: str) -> Dataset:

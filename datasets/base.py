@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cfg.schema import CrossRes, DatasetParams
+from cfg.schema import Config, CrossRes, DatasetParams
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -18,12 +18,13 @@ from torch import Tensor
 from ckconv.errors import UsageError
 from datasets.batches.augmentations import Augmentation
 from datasets.batches.resample import Resampling
-from datasets.batches.sample_transforms import Transform, check_transforms
+from datasets.batches.sample_transforms import Transform, build_transforms, check_transforms
 from datasets.batches.transforms import EveryNth, Normalise, Pipeline
 from datasets.files.stored_images import ImageStore
 from datasets.task import Normalisation, Task
 
 Length = TypeVar("Length", int, Tensor)
+NO_AUGMENTATION = (None, "", "None", "none", "null")
 DEFAULT_ROOT = Path(__file__).resolve().parent.parent / "data"
 
 
@@ -40,6 +41,13 @@ class Request:
     augment: str | None = None
     size: tuple[int, int] | None = None
     transforms: tuple[Transform, ...] = ()
+
+    @classmethod
+    def of(cls, cfg: Config, size: tuple[int, int] | None = None) -> Request:
+        """What the config of a run asks. Raises `UsageError` for transforms that cannot be."""
+        augment = None if cfg.train.augment in NO_AUGMENTATION else cfg.train.augment
+        transforms = build_transforms(cfg.dataset_params.transforms)
+        return cls(cfg.dataset_params, cfg.cross_res, augment, size, transforms)
 
     @cached_property
     def resampling(self) -> Resampling:

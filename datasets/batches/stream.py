@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -11,6 +11,17 @@ from torch import Tensor
 from datasets.batches.loader import TensorLoader, as_target
 from datasets.batches.transforms import Pipeline
 from datasets.files.stored_images import ImageStore, read_batches
+
+if TYPE_CHECKING:
+    from datasets.base import Split
+
+
+def loader_of(split: Split, workers: int, **settings: Any) -> TensorLoader:
+    """Batches of a split: from memory, or read by `workers` where it stays on disk."""
+    samples = split.inputs, split.targets, split.pipeline
+    if split.store is None:
+        return TensorLoader(*samples, lengths=split.lengths, **settings)
+    return StreamLoader(split.store, *samples, workers=workers, **settings)
 
 
 class StreamLoader(TensorLoader):
