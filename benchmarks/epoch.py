@@ -19,9 +19,10 @@ from datasets import build_loaders
 from datasets.task import Loader, Task
 from models import build_model
 from program import device as runtime
-from training.epoch import epoch_steps, train_step
+from training.epoch import epoch_steps
 from training.evaluation import Totals
 from training.state import Training
+from training.step import train_step
 
 
 def time_epoch(

@@ -20,10 +20,10 @@ from benchmarks.backends import BACKENDS, Backend
 from benchmarks.workloads import WORKLOADS, Problem, Workload, make_problem
 from ckconv.nn import keep_kernels
 from program.device import autocast
-from training.epoch import train_step
 from training.evaluation import Totals
 from training.profiling.measure import peak_memory, state_bytes
 from training.state import Training
+from training.step import train_step
 
 MODES = ("train", "evaluate", "uncached")  # uncached: evaluation that samples kernels every time
 CLOCKS = {"wall": time.perf_counter, "process": time.process_time}

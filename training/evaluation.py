@@ -15,7 +15,9 @@ from program.progress import shown
 from training.losses import right_answers, task_loss
 
 if TYPE_CHECKING:
-    from datasets.task import Loader, Task
+    from cfg.schema import Train
+
+    from datasets.task import Loader, Loaders, Task
 
 
 class Totals:
@@ -97,6 +99,22 @@ def evaluate(
                 totals.keep_scores(output, target)
     model.train(was_training)
     return totals.results()
+
+
+def judged_split(loaders: Loaders, train: Train) -> Loader | None:
+    """The split by which epochs are chosen; None where no samples are held out for it.
+
+    Raises `UsageError` where the schedule or the early stop needs one.
+    """
+    judged = loaders.test if train.select_on == "test" else loaders.validation
+    if judged is None and (train.scheduler == "plateau" or train.early_stop):
+        plateau = train.scheduler == "plateau"
+        flag = "scheduler=plateau" if plateau else f"early_stop={train.early_stop}"
+        raise UsageError(
+            f"train.{flag}: needs samples that are held out; set dataset_params.val_fraction over "
+            "0, or train.select_on=test"
+        )
+    return judged
 
 
 def area_under_curve(scores: list[Tensor], task: Task) -> float:

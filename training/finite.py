@@ -6,15 +6,17 @@ import math
 from collections.abc import Mapping
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ckconv.errors import UsageError
+from program import distributed
 
 
-def check_loss(loss: float, step: int, epoch: int, lr: float) -> None:
-    """Raise `UsageError` for a step's loss that is infinite or not a number."""
-    if not math.isfinite(loss):
-        raise UsageError(f"the loss is {loss} at step {step} of epoch {epoch + 1}: {_advice(lr)}")
+def check_loss(loss: Tensor, step: int, epoch: int, lr: float) -> None:
+    """Raise `UsageError` for a step's loss, over all processes, that is infinite or no number."""
+    mean = distributed.mean_over_ranks(loss).item()
+    if not math.isfinite(mean):
+        raise UsageError(f"the loss is {mean} at step {step} of epoch {epoch + 1}: {_advice(lr)}")
 
 
 def check_row(row: Mapping[str, float], lr: float) -> None:

@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-from cfg.flags import plain
-from cfg.schema import Config, Train
+from cfg.schema import Config
 
-import time
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
-from ckconv.errors import UsageError
-from datasets.task import Loader, Loaders, Task
-from program.environment import commit
-from program.folder import LAST
+from datasets.task import Loaders, Task
 from program.interruption import Interruption
 from program.progress import bar
-from training import checkpoints
-from training.checkpoints.saved import fitting
-from training.epoch import epoch_steps, judge, named, train_epoch
-from training.finite import check_row
+from training.checkpoints import description
+from training.checkpoints.kept import Kept
+from training.epoch import epoch_steps, one_epoch
+from training.evaluation import judged_split
 from training.report.epochs import EpochLog
 from training.state import Progress, Training
 
@@ -49,59 +44,20 @@ def fit(
     """
     judged = judged_split(loaders, cfg.train)
     training = Training(model, task, cfg, epoch_steps(loaders.train, cfg.train), epochs)
-    extra = {"data": loaders.state, "config": plain(cfg), "log": log.state()}
-    extra |= checkpoints.description(task, loaders)
+    kept = Kept(folder, description(cfg, task, loaders) | {"log": log.state()})
     if saved is not None:
-        with fitting(folder / LAST):
-            training.load(saved)
-        training.mend_best(folder, extra)
+        kept.restore(training, saved)
         log.resume(training.progress)
     elif save_start:
-        training.save(folder, extra)
+        kept.save(training)
     progress = training.progress
-    progress.goes_on_with(commit())
+    progress.goes_on()
     epoch_bar = bar("epochs", training.epochs, progress.epoch)
-    with Interruption(lambda: training.save(folder, extra), folder) as interruption, epoch_bar:
+    with Interruption(lambda: kept.save(training), folder) as interruption, epoch_bar:
         while progress.epoch < training.epochs and not progress.is_stuck(cfg.train.early_stop):
             one_epoch(training, loaders.train, judged, task, cfg, interruption)
-            training.save(folder, extra)
+            kept.save(training)
             log.epoch(progress, training.tested_model)
             epoch_bar.update()
-    training.load_tested_weights(folder)
+    kept.load_tested_weights(training)
     return progress
-
-
-def one_epoch(
-    training: Training,
-    loader: Loader,
-    judged: Loader | None,
-    task: Task,
-    cfg: Config,
-    interruption: Interruption,
-) -> None:
-    """Train for an epoch, or for what is left of one, judge it, and count it."""
-    progress = training.progress
-    started = time.perf_counter() - progress.part.get("seconds", 0.0)
-    row = train_epoch(training, loader, task, cfg, interruption, started)
-    results = judge(training, judged, task, cfg)
-    row |= named(cfg.train.select_on, results)
-    check_row(row, cfg.train.lr)
-    training.schedule.end_epoch(results.get(task.metric))
-    row["seconds"] = round(time.perf_counter() - started, 3)
-    progress.end_epoch(row, results, task)
-
-
-def judged_split(loaders: Loaders, train: Train) -> Loader | None:
-    """The split by which epochs are chosen; None where no samples are held out for it.
-
-    Raises `UsageError` where the schedule or the early stop needs one.
-    """
-    judged = loaders.test if train.select_on == "test" else loaders.validation
-    if judged is None and (train.scheduler == "plateau" or train.early_stop):
-        plateau = train.scheduler == "plateau"
-        flag = "scheduler=plateau" if plateau else f"early_stop={train.early_stop}"
-        raise UsageError(
-            f"train.{flag}: needs samples that are held out; set dataset_params.val_fraction over "
-            "0, or train.select_on=test"
-        )
-    return judged

@@ -23,9 +23,9 @@ from datasets.task import Task  # noqa: E402
 from models import FlexNet, NetConfig  # noqa: E402
 from program import distributed  # noqa: E402
 from program.sync_batchnorm import synchronize_batchnorm  # noqa: E402
-from training.epoch import train_step  # noqa: E402
 from training.evaluation import Totals, evaluate  # noqa: E402
 from training.state import Training  # noqa: E402
+from training.step import train_step  # noqa: E402
 
 TASK = Task("Images", in_channels=1, out_channels=3, size=(8, 8), train_samples=24)
 CASES = {

@@ -12,11 +12,11 @@ from torch import nn
 from ckconv import MaskConfig, UsageError
 from ckconv.nn import FlexConv
 from training import checkpoints
-from training.epoch import train_step
 from training.evaluation import Totals, evaluate
 from training.loop import fit
 from training.report.progress import Progress
 from training.state import Training
+from training.step import train_step
 
 
 def weights(model: nn.Module) -> dict[str, torch.Tensor]:

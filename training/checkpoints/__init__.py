@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from cfg.flags import plain
+from cfg.schema import Config
+
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -10,9 +13,10 @@ import torch
 
 from ckconv.checkpoint import FORMAT, is_ours, read
 from datasets.task import Loaders, Task
+from program import distributed
 from program.files import write_tensors
 
-__all__ = ["description", "is_ours", "random_state", "read", "save", "set_random_state"]
+__all__ = ["description", "is_ours", "random_states", "read", "save", "set_random_state"]
 
 
 def save(path: Path, content: dict[str, Any]) -> None:
@@ -20,8 +24,8 @@ def save(path: Path, content: dict[str, Any]) -> None:
     write_tensors(path, {"format": FORMAT, **content})
 
 
-def description(task: Task, loaders: Loaders) -> dict[str, Any]:
-    """What `ckconv.load` needs to know beside the config and the weights."""
+def description(cfg: Config, task: Task, loaders: Loaders) -> dict[str, Any]:
+    """What `ckconv.load` needs to know beside the weights: the run's config, its task, its data."""
     normalisation = loaders.normalisation
     if normalisation is not None:
         normalisation = {
@@ -29,19 +33,23 @@ def description(task: Task, loaders: Loaders) -> dict[str, Any]:
             "std": normalisation.std.cpu().clone(),
             "scale": normalisation.scale,
         }
-    return {"task": asdict(task), "normalisation": normalisation}
+    what = {"config": plain(cfg), "task": asdict(task)}
+    return what | {"data": loaders.state, "normalisation": normalisation}
 
 
-def random_state() -> dict[str, Any]:
-    """The state of this process's random generators: torch's, on the CPU and on its own GPU."""
+def random_states() -> list[dict[str, Any]]:
+    """The state of every process's random generators: torch's, on the CPU and on its own GPU."""
     state = {"cpu": torch.get_rng_state()}
     if torch.cuda.is_available():
         state["cuda"] = torch.cuda.get_rng_state()
-    return state
+    return distributed.gathered(state)
 
 
-def set_random_state(state: dict[str, Any]) -> None:
-    """Continue torch's random generators from where `random_state` found them."""
+def set_random_state(states: list[dict[str, Any]]) -> None:
+    """Continue this process's generators from where `random_states` found them, if it did."""
+    if distributed.rank() >= len(states):
+        return
+    state = states[distributed.rank()]
     torch.set_rng_state(state["cpu"])
     if "cuda" in state and torch.cuda.is_available():
         torch.cuda.set_rng_state(state["cuda"])

@@ -15,11 +15,11 @@ from ckconv.errors import UsageError, check_choice
 from ckconv.nn import keep_kernels
 from datasets.task import Loader, Task
 from program.device import autocast
-from training.epoch import train_step
 from training.evaluation import Totals
 from training.losses import task_loss
 from training.profiling.measure import peak_memory, state_bytes
 from training.state import Training
+from training.step import train_step
 
 Batches = Iterator[tuple[Tensor, Tensor]]
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from datasets.task import Task
+from program.environment import commit
 
 
 @dataclass
@@ -22,14 +23,15 @@ class Progress:
     commits: list[str] = field(default_factory=list)  # of the code that trained it, in order
     part: dict[str, Any] = field(default_factory=dict)  # of an epoch in which the run was stopped
 
-    def goes_on_with(self, commit: str | None) -> None:
+    def goes_on(self) -> None:
         """Note the commit of the code that trains on; a line says so where it is another one."""
-        if not commit or commit in self.commits[-1:]:
+        own = commit()
+        if not own or own in self.commits[-1:]:
             return
         if self.commits:
             before = self.commits[-1]
-            print(f"the code has changed: this run was stopped at commit {before}, now {commit}")
-        self.commits.append(commit)
+            print(f"the code has changed: this run was stopped at commit {before}, now {own}")
+        self.commits.append(own)
 
     @property
     def is_best(self) -> bool:
