@@ -50,7 +50,7 @@ def _frozen(name: str, layer: CKConv | NJet) -> nn.Module:
         kernel = layer.sample_kernel()
         conv = _conv(kernel, None, padding=tuple(n // 2 for n in kernel.shape[2:]))
         return conv
-    if layer.kernel_size is None:
+    if not layer.kernel_size:
         raise UsageError(
             f"model.{name}: its kernel's size is fixed by the first input, and there has been "
             "none; run the model once, or load a checkpoint, before you freeze it"

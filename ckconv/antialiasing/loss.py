@@ -105,7 +105,7 @@ def _groups(layers: list[CKConv], settings: RegularizeConfig) -> dict[tuple, lis
 def _regularized_size(layer: CKConv, res: int) -> int:
     if res:
         return res
-    if layer.kernel_size is None:
+    if not layer.kernel_size:
         raise UsageError(
             f"kernel.regularize_params.res=0: with conv.horizon={layer.horizon} the first input "
             "fixes the kernel's size, and there has been none; run the layer once, or give res"

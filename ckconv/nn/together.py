@@ -41,7 +41,7 @@ def sample_together(layers: Sequence[CKConv]) -> None:
     left to sample their own. The kernels are the same as those the layers would sample.
     """
     with section("generation"):
-        _sample([layer for layer in layers if layer.kernel_size is not None])
+        _sample([layer for layer in layers if layer.kernel_size])
 
 
 def _sample(layers: Sequence[CKConv]) -> None:

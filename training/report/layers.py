@@ -24,7 +24,7 @@ def generated_layers(model: nn.Module) -> list[Layer]:
     """The layers with generated kernels, in the order of the network, after a forward pass."""
     layers = []
     for name, module in model.named_modules():
-        if isinstance(module, CKConv) and module.kernel_size is not None:
+        if isinstance(module, CKConv) and module.kernel_size:
             full_size, mask = module.kernel_size, module.mask
         elif isinstance(module, NJet):
             full_size, mask = module.cropped_size(), None
