@@ -131,10 +131,16 @@ def check_input_shape(layer: CKConv, x: Tensor) -> None:
 def describe(layer: CKConv) -> str:
     """The arguments that a layer was made with, in a line; those of an ordinary one left out."""
     usual = {"stride": 1, "padding": "same", "dilation": 1, "groups": 1, "padding_mode": "zeros"}
-    given = {name: getattr(layer, name) for name in ("dim", "horizon", "kernel_size")}
+    given = {name: getattr(layer, name) for name in ("dim", "horizon")}
+    given |= {"kernel_size": layer.kernel_size} if layer.kernel_size else {}
     given |= {k: getattr(layer, k) for k, v in usual.items() if getattr(layer, k) != v}
     told = ", ".join(f"{name}={value}" for name, value in given.items())
     return f"{layer.in_channels}, {layer.out_channels}, {told}"
+
+
+def is_cropped(layer: CKConv) -> bool:
+    """Whether the layer's mask crops its kernel."""
+    return layer.mask is not None and layer.mask.dynamic_cropping
 
 
 def is_plainly_causal(layer: CKConv) -> bool:

@@ -14,6 +14,7 @@ from ckconv.config import ConvConfig, MaskConfig, parse_horizon, time_axis
 from ckconv.functional import FactoredKernel
 from ckconv.functional.geometry import as_uncropped
 from ckconv.nn import calls
+from ckconv.nn.compiling import not_compiled
 from ckconv.nn.kernels import Grid
 from ckconv.nn.parts import (
     KernelLike,
@@ -100,6 +101,16 @@ class CKConv(Sized):
     ) -> Inexact[Tensor, "*batch_out_size"]:
         """Convolve x (B, in_channels, *size), or without B; of its size with padding same."""
         self._meet(x)
+        if torch.compiler.is_compiling() and self.training and calls.is_cropped(self):
+            # the compiler shows the line that it stops at
+            return self._convolve_uncompiled(x)  # whole with dynamic_cropping=False, or in eval()
+        return self._convolve(x)
+
+    @not_compiled
+    def _convolve_uncompiled(self, x: Tensor) -> Tensor:
+        return self._convolve(x)
+
+    def _convolve(self, x: Tensor) -> Tensor:
         with section("convolution", self):
             kernel = self._kernel()
             if self.padding == "valid":
@@ -131,7 +142,8 @@ class CKConv(Sized):
     def _meet(self, x: Tensor) -> None:
         """Check an input; the first one fixes a size that is still open."""
         calls.check_input_shape(self, x)
-        self._fix_size_from(x)
+        if not self.kernel_size:
+            self._fix_size_from(x)  # run the layer once before it is compiled whole
 
     # ----- the kernel ---------------------------------------------------------------------------
 

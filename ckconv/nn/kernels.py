@@ -75,14 +75,19 @@ class KernelInUse:
         """The kernel to convolve with: prepared, kept from an earlier evaluation, or sampled."""
         if self.prepared is not None:
             kernel, self.prepared = self.prepared, None
-        elif layer.training or torch.is_grad_enabled() or not (layer.cache or self._keepers):
-            kernel = layer.sample_kernel()
-        else:
+        elif self._may_keep(layer):
             return self._keep(layer)
+        else:
+            kernel = layer.sample_kernel()
         self.last = kernel
         return kernel
 
-    @not_compiled
+    def _may_keep(self, layer: CKConv) -> bool:
+        """Whether the kernel may serve several passes: not where graphs are made of any sort."""
+        if layer.training or torch.is_grad_enabled() or torch.compiler.is_compiling():
+            return False
+        return bool(layer.cache or self._keepers)
+
     def _keep(self, layer: CKConv) -> FactoredKernel:
         kept = self._kept
         if kept is None or not kept[0].are_those_of(layer):
@@ -113,10 +118,10 @@ class KernelInUse:
         self._kept = None
         self._own = _OfThread()
 
-    def size(self, extent: Tensor) -> tuple[int, ...] | None:
-        """What a layer's `extent` says, None for zeros; read from the device once per change."""
+    def size(self, extent: Tensor) -> tuple[int, ...]:
+        """What a layer's `extent` says, () for zeros; read from the device once per change."""
         numbers = self.numbers("extent", extent)
-        return None if numbers is None or not all(numbers) else numbers
+        return () if numbers is None or not all(numbers) else numbers
 
     def numbers(self, name: str, tensor: Tensor) -> tuple[int, ...] | None:
         """The numbers of a layer's buffer, read from the device once per change."""

@@ -51,7 +51,11 @@ class SepFlexConv(FlexConv):
         self, x: Inexact[Tensor, "*batch_channels_size"]
     ) -> Inexact[Tensor, "*batch_out_size"]:
         """(B, in_channels, *size) -> (B, out_channels, *out), or without B."""
-        return self.channel_mixer(super().forward(x))
+        y = super().forward(x)
+        if y.is_complex():  # an ordinary convolution takes no more than one part at a time
+            imag = self.channel_mixer(y.imag) - self.channel_mixer(torch.zeros_like(y.imag))
+            return torch.complex(self.channel_mixer(y.real), imag)
+        return self.channel_mixer(y)
 
     def last_step(self, x: Float[Tensor, "B channels L"]) -> Float[Tensor, "B out 1"]:
         """The last step alone of what `forward` gives in 1-D: (B, C, L) -> (B, O, 1)."""

@@ -56,8 +56,8 @@ class Sized(nn.Module):
             self._fix_size(per_axis("horizon", self.horizon, dim))
 
     @property
-    def kernel_size(self) -> tuple[int, ...] | None:
-        """Samples per axis before cropping; None until an input or a checkpoint fixes them."""
+    def kernel_size(self) -> tuple[int, ...]:
+        """Samples per axis before cropping; () until an input or a checkpoint fixes them."""
         return self.in_use.size(self.extent)
 
     @property
@@ -85,27 +85,26 @@ class Sized(nn.Module):
 
     def _known_kernel_size(self) -> tuple[int, ...]:
         size = self.kernel_size
-        if size is None:
+        if not size:
             raise RuntimeError(
                 f"conv.horizon={self.horizon}: the kernel's size is fixed by the first input or "
                 "by a loaded checkpoint, and there has been neither"
             )
         return size
 
+    @not_compiled
     def _fix_size_from(self, x: Tensor) -> None:
         """Fix a size that is still open by the first input (..., *size).
 
         In a process group all processes take part, and the largest of their inputs decides.
         """
-        if self.kernel_size is None:
-            size = size_for(self.horizon, x.shape[-len(self.extent) :], self.causal_axis)
-            self._fix_size(_agreed(size, self.extent.device))
+        size = size_for(self.horizon, x.shape[-len(self.extent) :], self.causal_axis)
+        self._fix_size(_agreed(size, self.extent.device))
 
-    @not_compiled
     def _fix_size(self, size: tuple[int, ...]) -> None:
         """Fix the size of a kernel that has none yet, and fit the mask of a new layer to it."""
         with _FIRST_INPUT:
-            if self.kernel_size is not None:
+            if self.kernel_size:
                 return  # another thread was first
             if self.mask is not None and self._is_new:
                 self.generator.spread(self.mask.fit(size))
@@ -148,7 +147,15 @@ class Sized(nn.Module):
             own[prefix + "extent"] = extent
         super()._load_from_state_dict({**state_dict, **own}, prefix, *args)
         self.in_use.clear()
-        self._ratios(), self.kernel_size  # read now: compiled code takes them as read last
+        self._read()
+
+    def __setstate__(self, state: dict) -> None:
+        super().__setstate__(state)
+        self._read()
+
+    def _read(self) -> None:
+        """Read size and resolution now: compiled code takes them as they were read last."""
+        self._ratios(), self.kernel_size
 
     def _apply(self, *args: object, **named: object) -> nn.Module:
         """Moved, and made anew by `to_empty`, the layer keeps its kernel's size."""
@@ -156,7 +163,7 @@ class Sized(nn.Module):
         known = self._resolution_numbers()
         super()._apply(*args, **named)
         if self.extent is not extent:
-            if size is not None:
+            if size:
                 self.in_use.resize(self.extent, size)
             with torch.no_grad():
                 self.resolution.copy_(torch.tensor(known))

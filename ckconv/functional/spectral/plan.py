@@ -117,12 +117,14 @@ class CostModel:
         dim = len(pad)
         batch, pixels, channels = x_shape[0], math.prod(x_shape[2:]), list(kernel_shape[:2])
         meetings = math.prod(
-            _meetings(n, k, before, d) / step
-            if before == after
-            else n * k / step  # else zeros are written out
-            for n, k, (before, after), step, d in zip(
-                x_shape[2:], kernel_shape[2:], pad, stride or (1,) * dim, dilation or (1,) * dim
-            )
+            [
+                _meetings(n, k, before, d) / step
+                if before == after
+                else n * k / step  # else zeros are written out
+                for n, k, (before, after), step, d in zip(
+                    x_shape[2:], kernel_shape[2:], pad, stride or (1,) * dim, dilation or (1,) * dim
+                )
+            ]  # a list, which a compiler takes
         )
         kind = f"direct{dim}d"
         if is_depthwise(x_shape, kernel_shape):
@@ -152,7 +154,15 @@ def is_depthwise(x_shape: Sequence[int], kernel_shape: Sequence[int]) -> bool:
 @remembered
 def _meetings(n: int, k: int, before: int, dilation: int) -> int:
     """Pairs of a kernel's sample and an input's, padding left out, over all outputs."""
-    return sum(max(n - abs(i * dilation - before), 0) for i in range(k))
+    past = min(before // dilation + 1, k)  # samples of the kernel that lie before the output
+    latest = before - dilation * (past - 1)  # how far, of the last of them
+    return _series(n - latest, past, dilation) + _series(n + latest - dilation, k - past, dilation)
+
+
+def _series(first: int, count: int, step: int) -> int:
+    """The sum of the numbers over zero of `first`, `first - step`, ..., `count` of them."""
+    count = max(min(count, -(-first // step)), 0)
+    return count * first - step * count * (count - 1) // 2
 
 
 _LONGEST_FAST_KERNEL = 14  # beyond it, PyTorch's 2-D convolutions on a CPU take a slower path

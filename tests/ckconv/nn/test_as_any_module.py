@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import io
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -13,8 +14,17 @@ from torch.nn.utils import parametrizations, parametrize, prune
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.checkpoint import checkpoint
 
-from ckconv import CKConv2d, FlexConv1d, FlexConv2d, KernelConfig, MaskConfig, SepFlexConv2d
+from ckconv import (
+    CKConv2d,
+    FlexConv1d,
+    FlexConv2d,
+    KernelConfig,
+    MaskConfig,
+    NetConfig,
+    SepFlexConv2d,
+)
 from ckconv.errors import UsageError
+from ckconv.models import FlexNet
 
 BACKENDS = ("True", "False")
 SMALL = KernelConfig(no_hidden=8)
@@ -249,6 +259,26 @@ def test_what_is_no_ratio_is_refused(ratio):
     assert (layer.kernel_size, layer.sampling_rate_norm) == (before, norm)
 
 
+# ----- summarised ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("use", ["before the first input", "by an input"])
+def test_torchinfo(use):
+    torchinfo = pytest.importorskip("torchinfo")
+    models = {
+        "open": FlexConv2d(3, 4, generator=SMALL),
+        "given": FlexConv2d(3, 4, 9, generator=SMALL),
+        "separable": SepFlexConv2d(3, 4, generator=SMALL),
+        "network": FlexNet(3, 4, 2, NetConfig(no_hidden=4, no_blocks=1), SMALL),
+    }
+    for name, model in models.items():
+        shape = {"input_size": (2, 3, 8, 8)} if use == "by an input" else {}
+        told = torchinfo.summary(model, verbose=0, col_names=("kernel_size", "num_params"), **shape)
+        assert told.total_params == sum(p.numel() for p in model.parameters())
+        assert ("[9, 9]" in str(told)) == (name == "given")
+        assert ("kernel_size=(9, 9)" in repr(model)) == (name == "given" or "input_size" in shape)
+
+
 # ----- compiled -----------------------------------------------------------------------------------
 
 
@@ -266,8 +296,8 @@ COMPILED = {
 }
 
 
-EVERY = [(name, use_fft) for name in COMPILED for use_fft in BACKENDS]
-QUICK = [("no mask", "False"), ("in evaluation", "False")]
+EVERY = [(name, use_fft) for name in COMPILED for use_fft in ("auto", *BACKENDS)]
+QUICK = [("no mask", "False"), ("in evaluation", "auto")]
 
 
 @pytest.mark.parametrize(
@@ -276,7 +306,8 @@ QUICK = [("no mask", "False"), ("in evaluation", "False")]
 )
 def test_compiled_whole(name, use_fft):
     torch.manual_seed(0)
-    layer = COMPILED[name](use_fft)
+    layer = copy.deepcopy(COMPILED[name](use_fft))
+    layer.cache = True
     x = images()[..., 0] if layer.dim == 1 else images()
     torch._dynamo.reset()
     compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")
@@ -286,3 +317,24 @@ def test_compiled_whole(name, use_fft):
         if layer.mask is not None:
             layer.mask.sigma.mul_(2)  # another crop
         torch.testing.assert_close(compiled(x), layer(x), rtol=1e-5, atol=1e-5)
+
+
+def test_compiled_training_stops_once_a_layer_that_is_cropped():
+    """Nothing is compiled anew as sizes change; where no stop is allowed, a sentence says why."""
+    model, x = make(horizon=9), images()
+    torch._dynamo.reset()
+    torch._dynamo.utils.counters.clear()
+    compiled = torch.compile(model, backend="eager")
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        for width in (0.05, 0.1, 0.2, 0.3):
+            with torch.no_grad():
+                model[0].mask.sigma.fill_(width)
+                model[2].mask.sigma.fill_(width / 2)
+            assert_alike(gradients(model, x, compiled), gradients(model, x))
+    assert not told
+    graphs = torch._dynamo.utils.counters["stats"]["unique_graphs"]
+    assert graphs <= len(model)  # what lies between the layers
+    torch._dynamo.reset()
+    with pytest.raises(RuntimeError, match="dynamic_cropping=False"):
+        torch.compile(model, backend="eager", fullgraph=True)(x)

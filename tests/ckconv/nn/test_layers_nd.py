@@ -290,10 +290,14 @@ def test_what_no_layer_takes_is_refused():
         FlexConv2d(3, 4)(torch.zeros(1, 3, 0, 8))
 
 
-def test_complex_inputs_are_right():
-    layer = FlexConv2d(3, 4, 5, generator=SMALL, dtype=torch.float64)
+@pytest.mark.parametrize("kind", [FlexConv2d, SepFlexConv2d])
+def test_complex_inputs_are_right(kind):
+    layer = kind(3, 4, 5, generator=SMALL, dtype=torch.float64)
+    for bias in (p for n, p in layer.named_parameters() if n in ("bias", "channel_mixer.bias")):
+        nn.init.normal_(bias)
     x = images(2, 3, dtype=torch.complex128)
-    expected = torch.complex(layer(x.real), layer(x.imag)) - 1j * layer.bias.view(-1, 1, 1)
+    nothing = layer(torch.zeros_like(x.real))
+    expected = torch.complex(layer(x.real), layer(x.imag) - nothing)
     torch.testing.assert_close(layer(x), expected)
 
 
