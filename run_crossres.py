@@ -10,7 +10,7 @@ import time
 from program import distributed
 from program.command_line import Job, program
 from program.files import write_json
-from program.folder import KERNELS, RESULT, SPECTRA, write_config
+from program.folder import CURVES, KERNELS, RESULT, SIZES, SPECTRA, write_config
 from training.checkpoints.pretrained import adopt
 from training.checkpoints.resume import resumed
 from training.crossres.check import check, settle, source_task
@@ -20,6 +20,7 @@ from training.crossres.spectra import save_spectra
 from training.crossres.stages import CrossRes
 from training.network import prepared_network
 from training.report.figures import save_kernels
+from training.report.pictures import optional
 from training.report.wandb_log import WandbLog
 from training.validate import prepare, validate, validate_task
 
@@ -45,16 +46,18 @@ def main(cfg: Config, job: Job) -> None:
         run = CrossRes(cfg, task, model, record, saved)
         run.source()
         if distributed.is_main():
-            save_spectra(model, job.folder / SPECTRA)
+            with optional(SPECTRA):
+                save_spectra(model, job.folder / SPECTRA)
         run.as_is()
         run.fine_tuned()
         seconds = time.perf_counter() - started
         values = result(cfg, task, model, record.results, seconds, device)
         if distributed.is_main():
             write_json(job.folder / RESULT, values)
-            save_kernels(model, job.folder / KERNELS, f"{cfg.net.type} on {task.name}")
+            with optional(KERNELS):
+                save_kernels(model, job.folder / KERNELS, f"{cfg.net.type} on {task.name}")
         wandb.summarize(figures_of(values))
-        for picture in (KERNELS, SPECTRA):
+        for picture in (KERNELS, SPECTRA, CURVES, SIZES):
             wandb.image(job.folder / picture)
     print(table(values, model, job.folder))
 

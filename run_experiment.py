@@ -11,7 +11,7 @@ from datasets import own_loaders, task_of
 from program import distributed
 from program.command_line import Job, program
 from program.files import write_json
-from program.folder import KERNELS, RESULT, write_config
+from program.folder import CURVES, KERNELS, RESULT, SIZES, write_config
 from training.checkpoints.pretrained import adopt
 from training.checkpoints.resume import resumed
 from training.loop import fit
@@ -19,6 +19,7 @@ from training.network import prepared_network
 from training.report.begin import beginning
 from training.report.epochs import EpochLog, results_text
 from training.report.figures import save_kernels
+from training.report.pictures import optional
 from training.report.result import result, table
 from training.report.wandb_log import WandbLog
 from training.sampling_rate import tested
@@ -55,9 +56,11 @@ def main(cfg: Config, job: Job) -> float | None:
         values = result(cfg, task, model, test, progress, seconds, device, before)
         if distributed.is_main():
             write_json(job.folder / RESULT, values)
-            save_kernels(model, job.folder / KERNELS, f"{cfg.net.type} on {task.name}")
+            with optional(KERNELS):
+                save_kernels(model, job.folder / KERNELS, f"{cfg.net.type} on {task.name}")
         wandb.summarize({f"test/{name}": value for name, value in test.items()})
-        wandb.image(job.folder / KERNELS)
+        for picture in (KERNELS, CURVES, SIZES):
+            wandb.image(job.folder / picture)
     print(table(values, model, job.folder))
     return progress.best if progress else None
 

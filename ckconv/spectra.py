@@ -46,19 +46,23 @@ def window_frequency(gauss_stddevs: float = 2.0, window: float = WINDOW) -> floa
 
 @torch.no_grad()
 def evaluate(
-    source: CKConv | Generator, axes: Sequence[Float[Tensor, " _"]], kernels: int = 16
+    source: CKConv | Generator,
+    axes: Sequence[Float[Tensor, " _"]],
+    kernels: int | Sequence[int] = 16,
 ) -> Float[Tensor, " kernels *size"]:
-    """The function behind the first `kernels` kernels at a grid of positions, (kernels, *size).
+    """The functions behind a layer's kernels at a grid of positions, (kernels, *size).
 
-    `axes` holds a vector of positions per axis. Masked, never cropped.
+    `axes` holds a vector of positions per axis. `kernels` are so many from the first on, or those
+    of these numbers, `output channel * input channels + input channel`. Masked, never cropped.
     """
+    chosen = slice(kernels) if isinstance(kernels, int) else list(kernels)
     generator = source if isinstance(source, Generator) else source.generator
     training = generator.training
     generator.eval()
     grid = torch.stack(torch.meshgrid(*axes, indexing="ij"))  # (dim, *size)
     hidden = generator.hidden(grid.flatten(1))  # (H, N)
     weight, bias = generator.output.effective_weight(), generator.output.bias
-    values = torch.addmm(bias[:kernels, None], weight[:kernels], hidden)
+    values = torch.addmm(bias[chosen, None], weight[chosen], hidden)
     generator.train(training)
     values = values.view(-1, *grid.shape[1:])
     mask = source.mask if isinstance(source, CKConv) else None
@@ -78,7 +82,7 @@ def measure(
     kernel_size: int,
     oversample: int = 8,
     window: float = WINDOW,
-    kernels: int = 16,
+    kernels: int | Sequence[int] = 16,
 ) -> Spectrum:
     """The spectrum of the function behind a layer's kernels, of all of them together.
 
@@ -88,7 +92,7 @@ def measure(
         oversample: how many times as finely it is sampled here.
         window: sigma of the Gaussian window that is laid over a source without a mask, or with a
             wider one.
-        kernels: how many of the layer's kernels are measured, from the first on.
+        kernels: how many of the layer's kernels are measured, from the first on, or which.
     """
     step = 2 / (max(kernel_size, 2) - 1) / oversample
     mask = source.mask if isinstance(source, CKConv) else None

@@ -18,10 +18,11 @@ from program.files import write
 
 LAST, BEST = "last.pt", "best.pt"  # checkpoints: the run's state, the best epoch's weights
 CONFIG = "config.yaml"  # under the commands that the run was begun and continued by
-METRICS = "metrics.csv"  # a row per epoch
+METRICS = "metrics.csv"  # a row per epoch: results, and every layer's kernel size and mask
 RESULT = "result.json"
 FAILURE = "failure.txt"  # why a run ended early
 KERNELS, SPECTRA = "kernels.png", "spectra.png"
+CURVES, SIZES = "curves.png", "sizes.png"  # of the epochs so far
 STAGES, FINE_TUNING = "stages.json", "fine_tuning"  # of run_crossres.py
 PROFILE, TIMINGS = "profile.json", "timings.csv"  # of run_profiler.py
 TRACE, PROFILE_PICTURE = "trace.json", "profile.png"

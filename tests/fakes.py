@@ -50,8 +50,14 @@ class NullLog:
     def resume(self, progress) -> None:
         self.rows = list(progress.history)
 
-    def epoch(self, progress, model) -> None:
+    def epoch(self, progress) -> None:
         self.rows.append(progress.history[-1])
+
+    def __enter__(self) -> NullLog:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
 
 
 def make_loaders(validation: bool = True) -> Loaders:

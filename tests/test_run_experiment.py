@@ -75,6 +75,9 @@ def test_a_run_leaves_its_files(finished):
         rows = list(csv.DictReader(file))
     assert [row["epoch"] for row in rows] == ["1", "2", "3"]
     assert float(rows[2]["train_loss"]) < float(rows[0]["train_loss"])
+    assert rows[0]["kernel/stem/size_1"] in "13579" and float(rows[0]["mask/stem/sigma_0"]) > 0
+    for picture in ("curves.png", "sizes.png", "kernels.png"):
+        assert (folder / picture).read_bytes().startswith(b"\x89PNG")
     result = json.loads((folder / "result.json").read_text())
     assert result["status"] == "finished" and result["test"]["targets"] == 360
     assert result["config"]["net"]["no_hidden"] == 4 and result["seed"] == 0
@@ -121,7 +124,7 @@ def test_resuming_by_folder_needs_no_other_flag(finished, tmp_path, monkeypatch,
 
     from training.report.epochs import EpochLog
 
-    def stop(self, progress, model):
+    def stop(self, progress):
         raise Killed
 
     flags = ["train.epochs=3", "net.dropout=0.1"]
@@ -363,7 +366,7 @@ def test_a_full_or_read_only_disk(tmp_path, monkeypatch, capsys, number, words):
 def test_an_interrupted_run_says_how_to_go_on(tmp_path, monkeypatch, capsys):
     from training.report.epochs import EpochLog
 
-    def interrupt(self, progress, model):
+    def interrupt(self, progress):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(EpochLog, "epoch", interrupt)

@@ -51,7 +51,7 @@ def test_a_run_that_goes_on_has_no_result_until_it_ends(tmp_path, monkeypatch):
     class Killed(Exception):
         pass
 
-    def kill(self, progress, model):
+    def kill(self, progress):
         raise Killed
 
     with monkeypatch.context() as patch, pytest.raises(Killed):

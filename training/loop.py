@@ -11,12 +11,12 @@ from torch import nn
 
 from datasets.task import Loaders, Task
 from program.interruption import Interruption
-from program.progress import bar
 from training.checkpoints import description
 from training.checkpoints.kept import Kept
 from training.epoch import epoch_steps, one_epoch
 from training.evaluation import judged_split
 from training.report.epochs import EpochLog
+from training.report.layers import layer_values
 from training.state import Progress, Training
 
 
@@ -52,12 +52,11 @@ def fit(
         kept.save(training)
     progress = training.progress
     progress.goes_on()
-    epoch_bar = bar("epochs", training.epochs, progress.epoch)
-    with Interruption(lambda: kept.save(training), folder) as interruption, epoch_bar:
+    with Interruption(lambda: kept.save(training), folder) as interruption, log:
         while progress.epoch < training.epochs and not progress.is_stuck(cfg.train.early_stop):
             one_epoch(training, loaders.train, judged, task, cfg, interruption)
+            progress.history[-1] |= layer_values(training.tested_model)
             kept.save(training)
-            log.epoch(progress, training.tested_model)
-            epoch_bar.update()
+            log.epoch(progress)
     kept.load_tested_weights(training)
     return progress

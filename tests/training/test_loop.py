@@ -216,7 +216,7 @@ def test_a_resumed_run_ends_with_the_unbroken_runs_weights(tmp_path, flags, kill
     whole, whole_progress = run(tmp_path / "whole", cfg)
 
     class Killed(NullLog):
-        def epoch(self, progress, model):
+        def epoch(self, progress):
             if progress.epoch == killed_after:
                 raise KeyboardInterrupt
 

@@ -5,13 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Protocol
 
-from torch import nn
-
 from program import distributed
 from program.files import write_csv
 from program.folder import METRICS, RESULT
-from program.progress import say
-from training.report.layers import mask_parameters
+from program.progress import bar, say
+from training.report.live import LivePictures
 from training.report.progress import Progress
 
 
@@ -26,11 +24,24 @@ class Log(Protocol):
 
 
 class EpochLog:
-    """Writes what every epoch gave to the terminal, to `metrics.csv` and to W&B."""
+    """Writes what every epoch gave to the terminal, to `metrics.csv`, to pictures and to W&B.
+
+    As a context, around the epochs, it shows a bar and leaves the pictures complete.
+    """
 
     def __init__(self, folder: Path, wandb: Log, epochs: int, show_time: bool = False) -> None:
         self.folder, self.wandb = folder, wandb
         self.epochs, self.show_time = epochs, show_time
+        self.done = 0  # epochs, before a continued run goes on
+        self.pictures = LivePictures(folder)
+
+    def __enter__(self) -> EpochLog:
+        self.bar = bar("epochs", self.epochs, self.done)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.bar.close()
+        self.pictures.finish()
 
     def state(self) -> dict[str, Any]:
         """What a continued run's log needs to know."""
@@ -42,23 +53,26 @@ class EpochLog:
         Where it will be trained further, the result it had ended with is one no longer.
         """
         self._write(progress)
+        self.done = progress.epoch
         if distributed.is_main() and progress.epoch < self.epochs:
             (self.folder / RESULT).unlink(missing_ok=True)
         steps = progress.part.get("steps", 0)
         within = f" and {steps} steps of the next one" if steps else ""
         print(f"resumed after epoch {progress.epoch} of {self.epochs}{within}", flush=True)
 
-    def epoch(self, progress: Progress, model: nn.Module) -> None:
+    def epoch(self, progress: Progress) -> None:
         """Record the epoch that has just ended."""
         row = progress.history[-1]
         self._write(progress)
         line = epoch_line(row, self.epochs, progress.is_best, self.show_time)
         say(f"{line} | {self.folder.name}")  # whose line it is, where several runs print
-        self.wandb.log({**grouped(row), **mask_parameters(model)}, step=progress.epoch)
+        self.wandb.log(grouped(row), step=progress.epoch)
+        self.bar.update()
 
     def _write(self, progress: Progress) -> None:
         if distributed.is_main():
             write_csv(self.folder / METRICS, progress.history)
+            self.pictures.show(progress.history)
 
 
 def epoch_line(row: dict[str, float], epochs: int, is_best: bool, show_time: bool) -> str:
@@ -94,6 +108,6 @@ def grouped(row: dict[str, float]) -> dict[str, float]:
     """A row under W&B's names: `train/loss` for `train_loss`."""
     named = {}
     for key, value in row.items():
-        split, _, name = key.partition("_")
+        split, _, name = ("", "", "") if "/" in key else key.partition("_")
         named[f"{split}/{name}" if name else key] = value
     return named

@@ -8,6 +8,8 @@ from torch import Tensor, nn
 
 from ckconv.nn import CKConv, Mask, NJet
 
+SIZE = "kernel/"  # what the columns of kernel sizes begin with
+
 
 @dataclass
 class Layer:
@@ -18,6 +20,7 @@ class Layer:
     size: tuple[int, ...]  # in use: the learned one, where a mask crops
     full_size: tuple[int, ...]  # before cropping
     mask: Mask | None
+    module: CKConv | NJet
 
 
 def generated_layers(model: nn.Module) -> list[Layer]:
@@ -31,7 +34,7 @@ def generated_layers(model: nn.Module) -> list[Layer]:
         else:
             continue
         kernel = module.conv_kernel.detach().float().cpu()
-        layers.append(Layer(name, kernel, tuple(kernel.shape[2:]), full_size, mask))
+        layers.append(Layer(name, kernel, tuple(kernel.shape[2:]), full_size, mask, module))
     return layers
 
 
@@ -39,6 +42,21 @@ def fixed_sizes(model: nn.Module) -> list[tuple[int, ...]]:
     """The kernel sizes of ordinary convolutions over more than one sample, each once."""
     sizes = {m.kernel_size for m in model.modules() if isinstance(m, nn.Conv1d | nn.Conv2d)}
     return sorted(size for size in sizes if max(size) > 1)
+
+
+def layer_values(model: nn.Module) -> dict[str, float]:
+    """What an epoch's row says of every layer with a generated kernel, after a forward pass.
+
+    The kernel's size in use by axis, under names as `kernel/blocks.0.conv1/size_0`, and mean and
+    sigma of its mask, as `mask_parameters` names them.
+    """
+    sizes = {
+        f"{SIZE}{name}/size_{axis}": n
+        for name, module in model.named_modules()
+        if isinstance(module, NJet) or (isinstance(module, CKConv) and module.kernel_size)
+        for axis, n in enumerate(module.cropped_size())
+    }
+    return sizes | mask_parameters(model)
 
 
 def mask_parameters(model: nn.Module) -> dict[str, float]:
