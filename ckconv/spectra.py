@@ -38,6 +38,19 @@ class Spectrum:
         """The share of the energy over a frequency in cycles per unit."""
         return self.energy[self.frequencies > frequency].sum().item()
 
+    def levels(self, end: float, most: int = 160) -> tuple[Tensor, Tensor]:
+        """The energy in up to `most` equal bins from 0 to a frequency.
+
+        Returns the bins' left edges, (n,), and their energy in dB under the highest one, (n,).
+        """
+        line = self.frequencies[1].item()
+        width = line * math.ceil(end / most / line)  # as many of the spectrum's lines in every bin
+        bins = int(end / width) + 1
+        middles = self.frequencies + line / 2  # away from the edges, on which rounding decides
+        index = (middles / width).long().clamp(max=bins)
+        energy = torch.zeros(bins + 1, dtype=torch.float64).index_add_(0, index, self.energy)[:-1]
+        return width * torch.arange(bins), 10 * (energy / energy.max()).clamp(min=1e-30).log10()
+
 
 def window_frequency(gauss_stddevs: float = 2.0, window: float = WINDOW) -> float:
     """What the window adds to the highest frequency of a kernel without mask, in cycles/unit."""
@@ -94,6 +107,30 @@ def measure(
             wider one.
         kernels: how many of the layer's kernels are measured, from the first on, or which.
     """
+    frequencies, energy = _energies(source, kernel_size, oversample, window, kernels)
+    return _collected(frequencies, energy.sum(0))
+
+
+def measure_each(
+    source: CKConv | Generator,
+    kernel_size: int,
+    oversample: int = 8,
+    window: float = WINDOW,
+    kernels: int | Sequence[int] = 16,
+) -> list[Spectrum]:
+    """The spectra of the functions behind a layer's kernels, one by one; as `measure`."""
+    frequencies, energy = _energies(source, kernel_size, oversample, window, kernels)
+    return [_collected(frequencies, one) for one in energy]
+
+
+def _energies(
+    source: CKConv | Generator,
+    kernel_size: int,
+    oversample: int,
+    window: float,
+    kernels: int | Sequence[int],
+) -> tuple[Tensor, Tensor]:
+    """The frequencies of a kernel's lines, (n,), and the kernels' energy there, (kernels, n)."""
     step = 2 / (max(kernel_size, 2) - 1) / oversample
     mask = source.mask if isinstance(source, CKConv) else None
     centres, sigmas = [0.0] * source.dim, [math.inf] * source.dim
@@ -108,10 +145,10 @@ def measure(
             bell = torch.exp(-0.5 * ((axis - centre).double() / window).square())
             values = values * bell.view(-1, *[1] * (source.dim - 1 - d))
     dims = tuple(range(1, source.dim + 1))
-    energy = torch.fft.fftn(values, dim=dims).abs().square().sum(0)  # (*size)
+    energy = torch.fft.fftn(values, dim=dims).abs().square()  # (kernels, *size)
     along = [torch.fft.fftfreq(len(axis), step).abs() for axis in axes]
     fastest = torch.stack(torch.meshgrid(*along, indexing="ij")).amax(0)  # (*size)
-    return _collected(fastest.flatten(), energy.flatten())
+    return fastest.flatten(), energy.flatten(1)
 
 
 def _collected(frequencies: Tensor, energy: Tensor) -> Spectrum:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,11 +15,10 @@ from ckconv.config import ConvConfig, KernelConfig, MaskConfig, RegularizeConfig
 from ckconv.errors import UsageError
 from ckconv.nn.ck import GENERATORS
 from ckconv.nn.conv import CKConv, FlexConv
-from ckconv.spectra import Spectrum, measure, sampled
+from ckconv.spectra import measure, sampled
 
 INK, MUTED, LINE, NYQUIST, BOUND = "#222222", "#777777", "#2a5d8f", "#c0392b", "#1e8449"
 FLOOR_DB = -60.0
-MAX_BINS = 160
 GAUSS_STDDEVS = RegularizeConfig.gauss_stddevs
 BEHIND_TEXT = {"boxstyle": "square,pad=0.1", "facecolor": "white", "alpha": 0.8, "linewidth": 0}
 
@@ -74,7 +72,8 @@ def _draw_spectrum(panel: Any, layer: CKConv, kernel_size: int, finer: int) -> N
     fine_size = (kernel_size - 1) * finer + 1
     end = 1.25 * nyquist(fine_size)
     spectrum = measure(layer, kernel_size, oversample=4 * finer, kernels=1)
-    edges, level = _levels(spectrum, end)
+    edges, level = spectrum.levels(end)
+    level = level.clamp(min=FLOOR_DB)
     panel.fill_between(edges, level, FLOOR_DB, step="post", color=LINE, alpha=0.25, linewidth=0)
     panel.step(edges, level, where="post", color=LINE, linewidth=0.9)
     for samples, style in ((kernel_size, "-"), (fine_size, ":")):
@@ -105,18 +104,6 @@ def _mark(
     place = {"ha": "right" if right else "left", "va": "center", "bbox": BEHIND_TEXT}
     where = panel.get_xaxis_transform()
     panel.text(min(x, end), height, f"{text} ", color=color, fontsize=7, transform=where, **place)
-
-
-def _levels(spectrum: Spectrum, end: float) -> tuple[torch.Tensor, torch.Tensor]:
-    """The energy in equal bins up to `end`, in dB under the highest, and the bins' left edges."""
-    line = spectrum.frequencies[1].item()
-    width = line * math.ceil(end / MAX_BINS / line)  # as many of the spectrum's lines in every bin
-    bins = int(end / width) + 1
-    middles = spectrum.frequencies + line / 2  # away from the edges, on which rounding decides
-    index = (middles / width).long().clamp(max=bins)
-    energy = torch.zeros(bins + 1, dtype=torch.float64).index_add_(0, index, spectrum.energy)[:-1]
-    level = 10 * (energy / energy.max()).clamp(min=1e-30).log10()
-    return width * torch.arange(bins), level.clamp(min=FLOOR_DB)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -7,7 +7,7 @@ import torch
 
 from ckconv import ConvConfig, KernelConfig, MaskConfig
 from ckconv.antialiasing import bound, nyquist, regularizer
-from ckconv.antialiasing.picture import _levels, draw, main
+from ckconv.antialiasing.picture import draw, main
 from ckconv.nn import FlexConv, ck
 from ckconv.spectra import Spectrum, evaluate, measure, sampled, window_frequency
 
@@ -149,5 +149,5 @@ def test_no_bin_of_a_picture_is_left_empty(line):
     """Frequencies are rounded, so whole multiples of the first one may lie a little below."""
     frequencies = (line * torch.arange(60).double() * 1e6).round() / 1e6
     spectrum = Spectrum(frequencies, torch.full((60,), 1 / 60).double())
-    _, level = _levels(spectrum, 15.5 * line)
+    _, level = spectrum.levels(15.5 * line)
     assert len(level) == 16 and (level == 0).all()
