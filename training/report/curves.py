@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ckconv.colours import INK, MUTED, ORDER, SERIES
+from ckconv.antialiasing.colours import INK, MUTED, ORDER, SERIES
 from ckconv.errors import UsageError
 from training.report.layers import SIZE, size_text
 from training.report.pictures import clean, picture

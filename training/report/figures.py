@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from ckconv.colours import PALE, POSITIVE, SERIES, SIGNED
+from ckconv.antialiasing.colours import PALE, POSITIVE, SERIES, SIGNED
 from ckconv.spectra import evaluate
 from training.report.layers import Layer, generated_layers, size_text
 from training.report.pictures import clean, picture

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ckconv.colours import STYLE
+from ckconv.antialiasing.colours import STYLE
 from program.files import write_figure
 from program.progress import say
 

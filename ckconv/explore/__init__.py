@@ -1,0 +1,11 @@
+"""A page that shows a network's continuous kernels: one file, for any browser, without a network.
+
+A layer, a kernel and a resolution are picked on it, and the function behind the kernel is seen
+with its mask, its samples, and its spectrum against Nyquist's frequency.
+"""
+
+from __future__ import annotations
+
+from ckconv.explore.write import page, write_page
+
+__all__ = ["page", "write_page"]

@@ -1,0 +1,90 @@
+"""The page as one file: markup, style, script and data in it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from ckconv.errors import UsageError
+from ckconv.explore.data import KERNELS, described, network_data
+from ckconv.nn.conv import CKConv
+from ckconv.trained import load
+
+PARTS = Path(__file__).resolve().parent / "page"
+SCRIPTS = ("data.js", "canvas.js", "panels.js", "main.js")
+
+
+def page(network: nn.Module, title: str = "", kernels: int = KERNELS) -> str:
+    """The HTML page of a network whose kernel sizes are known, with all that it shows in it.
+
+    Raises `UsageError` for a network without continuous kernels.
+    """
+    data = json.dumps(network_data(network, title, kernels), separators=(",", ":"))
+    parts = {
+        "title": title or "kernels",
+        "style": (PARTS / "style.css").read_text(),
+        "data": data.replace("<", "\\u003c"),  # nothing in it ends the element that it is in
+        "script": "\n".join((PARTS / name).read_text() for name in SCRIPTS),
+    }
+    text = (PARTS / "index.html").read_text()
+    for name, value in parts.items():
+        text = text.replace(f"@@{name}@@", value)
+    return text
+
+
+def write_page(
+    network: nn.Module, path: str | os.PathLike[str], title: str = "", kernels: int = KERNELS
+) -> None:
+    """Write `page` into a file, whole or not at all."""
+    path = Path(path)
+    text = page(network, title, kernels)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """`python -m ckconv.explore CHECKPOINT`; returns the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m ckconv.explore",
+        description="Write a page that shows a trained network's kernels: one HTML file, which any "
+        "browser opens, also without a network.",
+    )
+    parser.add_argument(
+        "checkpoint", help="a run's folder, a checkpoint file of a run, or a saved network"
+    )
+    parser.add_argument("--out", type=Path, default=Path("explore.html"), help="%(default)s")
+    parser.add_argument("--kernels", type=int, default=KERNELS, help="of each layer (%(default)s)")
+    chosen = parser.parse_args(arguments)
+    try:
+        if chosen.kernels < 1:
+            raise UsageError(f"--kernels {chosen.kernels}: give a number of at least 1")
+        trained = load(chosen.checkpoint)
+        fix_sizes(trained.network, trained.task["in_channels"], trained.task["size"])
+        write_page(
+            trained.network, chosen.out, described(trained.config, trained.task), chosen.kernels
+        )
+    except (UsageError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    size = chosen.out.stat().st_size / 2**20
+    print(f"{chosen.out.resolve()}: {size:.1f} MiB; open it in a browser")
+    return 0
+
+
+@torch.no_grad()
+def fix_sizes(network: nn.Module, channels: int, size: Sequence[int]) -> None:
+    """Show a network whose checkpoint has no kernel sizes an input, which fixes them."""
+    layers = [module for module in network.modules() if isinstance(module, CKConv)]
+    if any(layer.kernel_size is None for layer in layers):
+        network(torch.zeros(1, channels, *size))
