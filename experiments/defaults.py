@@ -1,11 +1,13 @@
-"""How the default flags do on small data: `python -m experiments.defaults`, against 3 to 7 taps."""
+"""How the default flags do on small data: `python -m experiments.defaults`, against 3 to 7 taps.
+
+Every run is what `python run_experiment.py dataset=Arrays ...` gives, with the flags of its way.
+"""
 
 from __future__ import annotations
 
-from cfg.schema import Config
-
 import argparse
 import csv
+import json
 import statistics
 import sys
 import tempfile
@@ -15,30 +17,29 @@ from dataclasses import dataclass
 from itertools import product
 from os import devnull
 from pathlib import Path
+from unittest import mock
 
+import numpy as np
 import torch
-from torch import Tensor, nn
+from numpy.typing import NDArray
+from torch import nn
 
+import run_experiment
 from ckconv.errors import UsageError
-from datasets.base import DEFAULT_ROOT, Split
-from datasets.batches.loader import TensorLoader
+from datasets.base import DEFAULT_ROOT
 from datasets.mnist import MNIST
-from datasets.task import Loaders, Task
-from models import build_model
-from program import device
-from program.command_line import compose
-from training.evaluation import evaluate
-from training.loop import fit
-from training.report.epochs import EpochLog
+from program.folder import RESULT
 
 RESULTS = Path(__file__).with_name("defaults.csv")
-TESTED = 300  # samples, beside those trained on
+TESTED = 1000  # samples, beside those trained on
 WAYS: dict[str, tuple[str, ...]] = {
     "3 taps": ("conv.type=Conv", "conv.horizon=3"),
     "5 taps": ("conv.type=Conv", "conv.horizon=5"),
     "7 taps": ("conv.type=Conv", "conv.horizon=7"),
     "default flags": (),
 }
+TCN = ("net.type=FlexTCN",)
+Samples = tuple[NDArray, NDArray]  # images (N, 1, H, W) and their labels (N,)
 
 
 @dataclass(frozen=True)
@@ -49,79 +50,59 @@ class SmallData:
     samples: int
     classes: int
     size: tuple[int, ...]
-    read: Callable[[Path], tuple[Tensor, Tensor]]
+    read: Callable[[Path], Samples]
+    flags: tuple[str, ...] = ()  # of all its trainings
 
-    def task(self) -> Task:
-        return Task(self.name, 1, self.classes, self.size, self.samples)
-
-    def split(self, root: Path) -> tuple[Split, Split]:
-        """The samples to train on and those to test on."""
-        images, labels = self.read(root)  # (N, 1, H, W), (N,)
-        chosen = (labels < self.classes).nonzero().flatten()[: self.samples + TESTED]
-        inputs, targets = images[chosen], labels[chosen]
+    def write(self, root: Path, path: Path) -> None:
+        """The samples to train on and those to test on, as `dataset=Arrays` reads them."""
+        images, labels = self.read(root)
+        chosen = np.flatnonzero(labels < self.classes)[: self.samples + TESTED]
+        x, y = torch.from_numpy(images[chosen]).float(), labels[chosen]
         if len(self.size) == 1:
-            inputs = inputs.flatten(2)
-        elif inputs.shape[2:] != self.size:
-            inputs = nn.functional.interpolate(inputs, self.size, mode="bilinear", antialias=True)
-        trained = inputs[: self.samples]
-        inputs = (inputs - trained.mean()) / trained.std()
-        parts = slice(0, self.samples), slice(self.samples, None)
-        train, test = (Split(inputs[part], targets[part]) for part in parts)
-        return train, test
+            x = x.flatten(2)
+        elif x.shape[2:] != self.size:
+            x = nn.functional.interpolate(x, self.size, mode="bilinear", antialias=True)
+        train, test = slice(0, self.samples), slice(self.samples, None)
+        np.savez(path, x=x[train], y=y[train], x_test=x[test], y_test=y[test])
 
 
-def digits(root: Path) -> tuple[Tensor, Tensor]:
+def digits(root: Path) -> Samples:
     """The digits of 8 x 8 pixels that come with scikit-learn."""
     from sklearn.datasets import load_digits
 
     found = load_digits()
-    return torch.tensor(found.images[:, None]).float(), torch.tensor(found.target)
+    return found.images[:, None], found.target
 
 
-def mnist(root: Path) -> tuple[Tensor, Tensor]:
+def mnist(root: Path) -> Samples:
     """The first of MNIST's training images."""
     raw = MNIST().read(root)
-    return torch.tensor(raw.train[:2000]).float(), torch.tensor(raw.train_labels[:2000]).long()
+    return raw.train[:4000], raw.train_labels[:4000].astype(int)
 
 
 DATA = (
     SmallData("digits, 8 × 8", 300, 10, (8, 8), digits),
-    SmallData("MNIST, 5 classes, 28 × 28", 200, 5, (28, 28), mnist),
     SmallData("MNIST, 21 × 13", 200, 10, (21, 13), mnist),
-    SmallData("MNIST, 3 classes, 64 × 64", 64, 3, (64, 64), mnist),
+    SmallData("MNIST, 5 classes, 28 × 28", 200, 5, (28, 28), mnist),
+    SmallData("MNIST, 5 classes, 64 × 64", 200, 5, (64, 64), mnist),
     SmallData("digits, 64 steps", 300, 10, (64,), digits),
-    SmallData("MNIST, 3 classes, 784 steps", 100, 3, (784,), mnist),
+    SmallData("digits, 64 steps, FlexTCN", 300, 10, (64,), digits, TCN),
+    SmallData("MNIST, 5 classes, 784 steps", 200, 5, (784,), mnist),
+    SmallData("MNIST, 5 classes, 784 steps, FlexTCN", 200, 5, (784,), mnist, TCN),
 )
 
 
 def accuracy(data: SmallData, flags: Sequence[str], seed: int, root: Path) -> float:
-    """The test accuracy, in percent, after a training with these flags."""
-    cfg: Config = compose([*flags, f"seed={seed}", "device=cpu", "debug=True"])
-    task, (train, test) = data.task(), data.split(root)
-    device.seed_everything(seed, deterministic=False)
-    model = build_model(cfg, task)
-    loaders = Loaders(*(_loader(split, split is train, cfg) for split in (train, train, test)))
-    loaders.validation = None  # too few samples to hold some out: the last epoch is tested
-    with tempfile.TemporaryDirectory() as folder, open(devnull, "w") as silent:
-        with redirect_stdout(silent):
-            log = EpochLog(Path(folder), _NoLog(), cfg.train.epochs)
-            fit(model, loaders, task, cfg, Path(folder), log)
-        return 100 * evaluate(model, loaders.test, task)["accuracy"]
-
-
-def _loader(split: Split, train: bool, cfg: Config) -> TensorLoader:
-    settings = {"batch_size": cfg.train.batch_size, "seed": cfg.seed}
-    return TensorLoader(split.inputs, split.targets, split.pipeline, train=train, **settings)
-
-
-class _NoLog:
-    run_id = None
-
-    def log(self, values: dict, step: int) -> None:
-        """Nothing is kept."""
-
-
-Results = dict[tuple[str, str], list[float]]  # accuracies over seeds, by data set and way
+    """The test accuracy, in percent, of a run of `run_experiment.py`."""
+    with tempfile.TemporaryDirectory() as scratch:
+        file, folder = Path(scratch, "samples.npz"), Path(scratch, "run")
+        data.write(root, file)
+        own = ["dataset=Arrays", f"dataset_params.root={file}", f"hydra.run.dir={folder}"]
+        typed = [*own, *data.flags, *flags, f"seed={seed}", "device=cpu", "debug=True"]
+        with open(devnull, "w") as silent, redirect_stdout(silent):
+            with mock.patch("sys.argv", ["run_experiment.py", *typed]):
+                run_experiment.main()
+        return 100 * json.loads((folder / RESULT).read_text())["test"]["accuracy"]
 
 
 def read(path: Path) -> list[list[str]]:
@@ -134,7 +115,7 @@ def read(path: Path) -> list[list[str]]:
 
 def table(rows: Sequence[Sequence[str]]) -> str:
     """Means and standard deviations over seeds, in Markdown."""
-    results: Results = {}
+    results: dict[tuple[str, str], list[float]] = {}
     for data, way, _, found in rows:
         results.setdefault((data, way), []).append(float(found))
     lines = ["| data | " + " | ".join(WAYS) + " |", "| --- " * (len(WAYS) + 1) + "|"]
@@ -150,14 +131,19 @@ def _cell(found: Sequence[float]) -> str:
     return f"{statistics.mean(found):.1f} ± {statistics.stdev(found):.1f}"
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Train what the file of results lacks, a row at a time, and print the table."""
+def parser() -> argparse.ArgumentParser:
+    """What can be typed."""
     parser = argparse.ArgumentParser(prog="python -m experiments.defaults", description=__doc__)
     parser.add_argument("--root", type=Path, default=DEFAULT_ROOT, help="where MNIST lies")
     parser.add_argument("--seeds", type=int, default=3, help="how many seeds, from 0")
     parser.add_argument("--out", type=Path, default=RESULTS, help="a CSV file, continued")
     parser.add_argument("--data", type=int, nargs="*", help="numbers of the data sets, from 0")
-    options = parser.parse_args(arguments)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Train what the file of results lacks, a row at a time, and print the table."""
+    options = parser().parse_args(arguments)
     chosen = DATA if options.data is None else [DATA[n] for n in options.data]
     done = {tuple(row[:3]) for row in read(options.out)}
     try:
