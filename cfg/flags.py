@@ -51,16 +51,16 @@ TEXTS = (
 FREE = (*NEUTRAL, "pretrained", "train.early_stop", "train.epochs")
 
 
-def known_flags(schema: type = Config, prefix: str = "") -> list[str]:
-    """Every flag by its full name, as `train.lr`."""
-    flags = []
+def known_flags(schema: type = Config, prefix: str = "") -> dict[str, type]:
+    """Every flag by its full name, as `train.lr`, and its type."""
+    flags = {}
     types = typing.get_type_hints(schema)
     for field in dataclasses.fields(schema):
         name = prefix + field.name
         if dataclasses.is_dataclass(types[field.name]):
-            flags += known_flags(types[field.name], name + ".")
+            flags |= known_flags(types[field.name], name + ".")
         else:
-            flags.append(name)
+            flags[name] = types[field.name]
     return flags
 
 

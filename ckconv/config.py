@@ -41,7 +41,11 @@ class RegularizeConfig:
 class SRFConfig:
     """Settings of N-Jet layers (`conv.type=SRF`)."""
 
-    scale: float = number(0.0, at_least=0, at_most=1000)  # target / source resolution; 0: 1
+    scale: float = number(0.0, at_least=0, at_most=64)  # target / source resolution; 0: 1
+
+    def check_together(self) -> None:
+        if 0 < self.scale < 1 / 64:
+            raise UsageError(f"kernel.srf.scale={self.scale}: give 0, or a number from 1/64 to 64")
 
 
 @dataclass
@@ -56,7 +60,7 @@ class KernelConfig:
     dim_linear: int | None = number(None)  # accepted and ignored: published commands give it
     no_hidden: int = number(32, at_least=1, at_most=WIDEST)  # width
     # depth: linear maps (MLP, SIREN), hidden linear maps (the others)
-    no_layers: int = number(3, at_least=1, at_most=1000)
+    no_layers: int = number(3, at_least=1, at_most=100)
     activ_function: str = "ReLU"  # MLP: its nonlinearity
     norm: str = "BatchNorm"  # MLP: BatchNorm, LayerNorm, or empty
     omega_0: float = number(30.0, over=0, at_most=1_000_000)  # SIREN, nSIREN: frequency factor
@@ -138,7 +142,7 @@ class NetConfig:
     type: str = "FlexNet"  # for `models.build_model`: a name of `models.NETWORKS`
     no_hidden: int = number(16, at_least=1, at_most=WIDEST)  # width
     # residual blocks of two convolutions each
-    no_blocks: int = number(2, at_least=1, at_most=10_000)
+    no_blocks: int = number(2, at_least=1, at_most=1000)
     # pairs (factor, number of blocks); [0.0]: all blocks of width `no_hidden`
     block_width_factors: list[float] = number([0.0], at_least=0, at_most=10_000)
     # after the first nonlinearity of a block (FlexTCN: after both)

@@ -12,8 +12,9 @@ from __future__ import annotations
 
 from cfg.schema import Config, CrossRes, DatasetParams, Train
 
-from dataclasses import replace
+import dataclasses
 from importlib import import_module
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -117,7 +118,7 @@ def build_loaders(
         order = {"batch_size": cfg.train.batch_size, "seed": cfg.seed, "train": train}
         return loader_of(split, cfg.dataset_params.workers, **order, **place)
 
-    return replace(task, train_samples=len(splits.train.targets)), Loaders(
+    return dataclasses.replace(task, train_samples=len(splits.train.targets)), Loaders(
         loader(splits.train, train=True),
         splits.validation and loader(splits.validation, train=False),
         loader(splits.test, train=False),
@@ -158,12 +159,26 @@ def named(name: str) -> Dataset:
 
 def _check_variants(dataset: Dataset, params: DatasetParams) -> None:
     """Raise `UsageError` for a flag that asks for a variant which only other data sets have."""
+    if DATASETS.get(dataset.name) is dataset and "options" not in dataset.flags:
+        if params.options is not None:
+            raise UsageError(
+                f"dataset_params.options={params.options}: {dataset.name} reads no options; they "
+                "are for a data set of your own, as dataset=package.module:Name"
+            )
     for flag in sorted(set().union(*(other.flags for other in DATASETS.values()))):
-        value = getattr(params, flag)
-        if value != getattr(DatasetParams(), flag) and flag not in dataset.flags:
+        changed = _changed(getattr(params, flag), getattr(DatasetParams(), flag))
+        if changed and flag not in dataset.flags:
             *others, last = (name for name, other in DATASETS.items() if flag in other.flags)
             owners = f"{', '.join(others)} and {last}" if others else last
             raise UsageError(
-                f"dataset_params.{flag}={value}: {dataset.name} has no such variant; "
+                f"dataset_params.{flag}{changed}: {dataset.name} has no such variant; "
                 f"it is for {owners}"
             )
+
+
+def _changed(value: Any, default: Any) -> str:
+    """`=value` where it is not the default, `.name=value` of a group's first that is not."""
+    if dataclasses.is_dataclass(default):
+        parts = {n: _changed(getattr(value, n), own) for n, own in vars(default).items()}
+        return next((f".{name}{changed}" for name, changed in parts.items() if changed), "")
+    return "" if value == default else f"={value}"

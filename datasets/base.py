@@ -112,8 +112,8 @@ class Dataset(ABC):
     """A data set by name.
 
     `flags` are those of `dataset_params` that ask for a variant of it; a flag that is in no
-    other's `flags` either means something for all. `resamples`: whether it can change the
-    resolution of its samples.
+    other's `flags` either means something for all. A data set in the table that reads `options`
+    names them there too. `resamples`: whether it can change the resolution of its samples.
     """
 
     name: str

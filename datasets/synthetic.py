@@ -12,14 +12,34 @@ from ckconv.errors import UsageError
 from datasets.base import Dataset, Request, Split, Splits
 from datasets.batches.transforms import OneHot, Pipeline
 from datasets.task import Task
+from program.device import bytes_text, total_memory
 
 SEEDS = {"train": 1, "validation": 2, "test": 3}
 
 
 class Generated(Dataset):
-    """Splits drawn from seeds of their own: the same samples in every run."""
+    """Splits drawn from seeds of their own: the same samples in every run.
+
+    `lengths` are the settings that decide how long a sequence is, `step_bytes` what one step of
+    one sample takes while it is drawn.
+    """
 
     counts: dict[str, int]
+    lengths: tuple[str, ...]
+    step_bytes: int
+
+    def check(self, request: Request) -> None:
+        super().check(request)
+        given = {flag: getattr(request.params, flag) for flag in self.lengths}
+        flag = max(given, key=given.get)
+        needed = self.step_bytes * sum(self.counts.values()) * sum(given.values())
+        available = total_memory(torch.device("cpu"))
+        if needed > available:
+            raise UsageError(
+                f"dataset_params.{flag}={given[flag]}: the {sum(self.counts.values())} samples of "
+                f"{self.name} would need {bytes_text(needed)} of memory, and there are "
+                f"{bytes_text(available)}; give less"
+            )
 
     def splits(self, request: Request, state: dict[str, Tensor] | None) -> Splits:
         splits = {
@@ -43,6 +63,7 @@ class AddProblem(Generated):
 
     name = "AddProblem"
     counts = {"train": 50_000, "validation": 1_000, "test": 1_000}
+    lengths, step_bytes = ("seq_length",), 16  # values and marks of four bytes, then side by side
 
     def describe(self, request: Request) -> Task:
         length = request.params.seq_length
@@ -74,6 +95,7 @@ class CopyMemory(Generated):
     name = "CopyMemory"
     symbols = 10
     counts = {"train": 10_000, "validation": 1_000, "test": 1_000}
+    lengths, step_bytes = ("memory_size", "seq_length"), 2  # input and target of a byte each
 
     def describe(self, request: Request) -> Task:
         params = request.params

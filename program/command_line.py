@@ -80,12 +80,13 @@ def check_flags(cfg: DictConfig) -> DictConfig:
     try:
         OmegaConf.resolve(cfg)
     except OmegaConfBaseException as error:
-        raise UsageError(unresolved(error)) from error
-    flags = set(known_flags())
+        raise UsageError(unresolved(error, _unresolved_flag(cfg))) from error
+    flags = known_flags()
     for flag in _leaves(cfg):
         if flag not in flags:
             raise UsageError(unknown_flag(flag))
-        if OmegaConf.select(cfg, flag) == "None" and _is_optional(flag):
+        is_optional = type(None) in typing.get_args(flags[flag])
+        if is_optional and OmegaConf.select(cfg, flag) == "None":
             OmegaConf.update(cfg, flag, None)
     return cfg
 
@@ -200,11 +201,15 @@ def _leaves(cfg: DictConfig, prefix: str = "") -> list[str]:
     return flags
 
 
-def _is_optional(flag: str) -> bool:
-    node: type = Config
-    for part in flag.split("."):
-        node = typing.get_type_hints(node)[part]
-    return type(None) in typing.get_args(node)
+def _unresolved_flag(cfg: DictConfig) -> str:
+    for flag in known_flags():
+        try:
+            value = OmegaConf.select(cfg, flag)
+            if OmegaConf.is_config(value):
+                OmegaConf.to_container(value, resolve=True)
+        except OmegaConfBaseException:
+            return flag
+    return ""
 
 
 def _fail(message: str, status: int = 1) -> typing.NoReturn:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from cfg.flags import PATHS, TEXTS
+from cfg.flags import PATHS, TEXTS, known_flags
 
 import os
+import re
 import typing
 from collections.abc import Sequence
 
@@ -14,6 +15,8 @@ from hydra.errors import HydraException
 
 from ckconv.errors import UsageError
 from program import distributed
+
+SWITCHES = (bool, bool | None)
 
 
 def readable_arguments(arguments: Sequence[str]) -> list[str]:
@@ -39,10 +42,13 @@ def readable(overrides: Sequence[str], is_sweep: bool = False) -> list[str]:
     """Flags with their paths and texts quoted where Hydra's grammar would read something else.
 
     A path may start with ~, and hold whatever a path may; in a sweep commas stand between several.
-    Raises `UsageError` for a flag that is to be removed.
+    Raises `UsageError` for a flag that is to be removed, and for numbers of no sense in switches.
     """
-    parser = OverridesParser.create()
+    parser, flags = OverridesParser.create(), known_flags()
     for override in overrides:
+        flag, _, value = override.partition("=")
+        if flags.get(flag) in SWITCHES and any(map(_is_count, value.split(","))):
+            raise UsageError(f"{override}: give True or False")
         if override.startswith("~") and not override.startswith("~hydra"):
             flag = override[1:].partition("=")[0]
             raise UsageError(
@@ -74,6 +80,11 @@ def _readable(override: str, is_sweep: bool, parser: OverridesParser) -> str:
     else:
         is_text = not isinstance(read.value(), str | bool | None)
     return f"{flag}={_quoted(value) if is_text else value}"
+
+
+def _is_count(value: str) -> bool:
+    """Whether it is a whole number which Hydra would take for True."""
+    return bool(re.fullmatch(r"[+-]?\d+", value)) and int(value) not in (0, 1)
 
 
 def _quoted(value: str) -> str:

@@ -50,6 +50,7 @@ MEANT = {  # what flags of other programs are called here
     "wd": "train.weight_decay",
     "width": "net.no_hidden",
 }
+KINDS = {"Integer": "a whole number", "Float": "a number"}
 DISK_ERRORS = {
     errno.ENOENT: "no such file or folder; it may have been removed",
     errno.EACCES: "permission denied",
@@ -186,19 +187,22 @@ def _composition(error: Exception) -> str:
         return f"{group}={name}: write +{group}={name}" if group == "experiment" else group
     if text.startswith(("Could not override", "Could not delete")):
         return unknown_flag(_quoted(text))
-    if isinstance(error.__cause__, ValidationError):
+    if text.startswith("Error merging override "):
         override = text.removeprefix("Error merging override ").splitlines()[0]
         return f"{override}: {wrong_type(error.__cause__)}"
     return _one_line(text)
 
 
-def wrong_type(error: ValidationError) -> str:
+def wrong_type(error: BaseException | None) -> str:
     """What to give in place of a value of the wrong type."""
     text = str(error).splitlines()[0]
+    if not isinstance(error, ValidationError):  # a dictionary is merged into a list, key by key
+        return "give a list, as [4,8]"
+    if text.endswith(" to string") or "to string: " in text:
+        return "give one word, or one text in quotes"
     kind = re.search(r"could not be converted to (\w+)", text)
-    names = {"Integer": "a whole number", "Float": "a number"}
     if kind:
-        return f"give {names.get(kind.group(1), kind.group(1))}"
+        return f"give {KINDS.get(kind[1], kind[1])}"
     if "not a valid bool" in text:
         return "give True or False"
     if "is not a subclass" in text:
@@ -211,17 +215,25 @@ def wrong_type(error: ValidationError) -> str:
     return text[:1].lower() + text[1:]
 
 
-def unresolved(error: OmegaConfBaseException) -> str:
-    """What is wrong with a value that refers to another, as `${train.lr}`."""
+def unresolved(error: OmegaConfBaseException, flag: str = "") -> str:
+    """What is wrong with a value that refers to another, as `${train.lr}`; `flag` has it."""
     text = str(error).splitlines()[0]
     reason = text.partition("raised while resolving interpolation: ")[2] or text
     if text.startswith("UsageError"):  # of a rule of ours: a sentence already
         return reason
     if missing := re.search(r"Interpolation key '([^']*)' not found", text):
-        typed = [word for word in sys.argv[1:] if "${" + missing[1] in word]
-        where = typed[0] if typed else "${" + missing[1] + "}"
+        what = "${" + missing[1] + "}"
+        typed = [word for word in sys.argv[1:] if what in word]
+        where = f"{flag}={what}" if flag else typed[0] if typed else what
         return f"{where}: there is no flag {missing[1]} to refer to; write it as ${{train.lr}}"
-    return f"{error.full_key}: {reason}" if error.full_key else reason
+    if found := re.search(r"'(\$[^']*)': Value '([^']*)' .*converted to (\w+)", text):
+        return f"{flag}={found[1]}: that is {found[2]}; give {KINDS.get(found[3], found[3])}"
+    if "parent node" in text:
+        reason = "refers to the group that it is in; write the flag in full, as ${train.lr}"
+    elif unknown := re.search(r"Unsupported interpolation type (.*)", text):
+        reason = f"there is no rule {unknown[1]} for ${{{unknown[1]}:...}}; refer to ${{train.lr}}"
+    flag = flag or str(error.full_key or "")
+    return f"{flag}: {reason}" if flag else reason
 
 
 def _first_flag(group: str) -> str:
