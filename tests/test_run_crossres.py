@@ -17,6 +17,7 @@ from PIL import Image
 from small_runs import SMALL_NETWORK
 
 import run_crossres
+import run_experiment
 from datasets import build_loaders, describe
 from models import build_model, set_resolution
 from program.command_line import compose
@@ -215,6 +216,20 @@ def test_a_new_run_in_an_old_folder_takes_nothing_over(
     assert before != outcome(whole)
     assert run(monkeypatch, tmp_path) == 1  # refused: the folder holds another run
     assert outcome(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    "stage, file", [("source", "best.pt"), ("fine_tuned", "fine_tuning/best.pt")]
+)
+def test_its_networks_in_run_experiment(finished, stage, file, tmp_path, monkeypatch):
+    monkeypatch.setattr(run_experiment, "save_kernels", lambda *_: None)
+    start = ["pretrained=True", f"pretrained_params.filepath={finished[0] / file}"]
+    flags = [*start, "train.do=False", "debug=True", "device=cpu", f"hydra.run.dir={tmp_path}"]
+    monkeypatch.setattr(sys, "argv", ["run_experiment.py", *flags])
+    run_experiment.main()
+    own, expected = result(tmp_path)["test"], result(finished[0])[stage]
+    assert own["accuracy"] == expected["accuracy"]
+    assert own["loss"] == pytest.approx(expected["loss"], rel=1e-6)
 
 
 def test_a_pretrained_network_skips_the_training(finished, tmp_path, monkeypatch, no_pictures):

@@ -40,12 +40,20 @@ def adopt(cfg: DictConfig, typed: tuple[str, ...] = ()) -> DictConfig:
     adopted = NETWORK
     if "dataset" not in chosen or cfg.dataset == saved["dataset"]:
         adopted += DATA
+        _adopt_size(saved, content.get("task"), cfg.cross_res.source_res)
     cfg = cfg.copy()
     for flag in given.keys() & saved.keys() - chosen:
         is_adopted = flag.startswith(adopted) and flag not in OF_A_TEST
         if is_adopted and given[flag] != saved[flag]:
             OmegaConf.update(cfg, flag, saved[flag])
     return cfg
+
+
+def _adopt_size(saved: dict[str, Any], task: dict[str, Any] | None, present: int | None) -> None:
+    """Where run_crossres.py trained at another size than the images', say that size."""
+    is_told = saved.get("cross_res.resize") or not saved.get("cross_res.source_res")
+    if task and not present and not is_told:
+        saved["cross_res.resize"] = "x".join(map(str, task["size"]))
 
 
 def load_given(model: nn.Module, cfg: Config, folder: Path) -> dict[str, Tensor]:

@@ -86,7 +86,7 @@ class CrossRes:
             return
         print(f"fine-tuning at {resolution}\u00d7{resolution}")
         log = self.record.fine_tuning_log(epochs, cfg.time)
-        self._begin(self.target_loaders, epochs, resolution)
+        task = self._begin(self.target_loaders, epochs, resolution)
         saved = self.record.fine_tuning_checkpoint()
         # Fine-tuning starts from the same random numbers wherever the run was stopped before.
         device.seed_everything(cfg.seed, cfg.deterministic)
@@ -94,7 +94,7 @@ class CrossRes:
         progress = fit(
             self.model,
             self.target_loaders,
-            self.task,
+            task,
             cfg,
             log.folder,
             log,
@@ -111,9 +111,11 @@ class CrossRes:
     def _task_at(self, resolution: int) -> Task:
         return replace(self.task, size=(resolution, resolution))
 
-    def _begin(self, loaders: Loaders, epochs: int, resolution: int) -> None:
+    def _begin(self, loaders: Loaders, epochs: int, resolution: int) -> Task:
+        """Say what is trained at a resolution; returns the task there."""
         task, folder = self._task_at(resolution), self.record.folder
         print(beginning(self.cfg, task, self.model, loaders, epochs, folder), flush=True)
+        return task
 
     def _finish(self, name: str, test: Loader, progress: Progress | None) -> None:
         """Test, unless it was done before the run was stopped, and record the stage."""
