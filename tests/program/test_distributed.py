@@ -67,6 +67,16 @@ def test_both_processes_end_a_step_with_the_very_same_weights(two):
             assert torch.equal(value, two[1][case][name]), name
 
 
+def test_networks_agree_on_a_size_that_their_first_batches_leave_open(two):
+    """60 steps in one process, 100 in the other; copies made before have that size too."""
+    first, second = (found["open sizes"] for found in two)
+    for name in ("model", "average", "teacher"):
+        assert set(first[f"sizes of {name}"].tolist()) == {100}
+        assert torch.equal(first[f"output of {name}"], first["output of model"])
+    for name, value in first.items():
+        assert torch.equal(value, second[name]), name
+
+
 def test_every_sample_is_counted_once(two):
     expected = together.results()
     for found in two:

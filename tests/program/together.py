@@ -5,11 +5,14 @@ Usage: python together.py FOLDER; the environment names the process, as under to
 
 from __future__ import annotations
 
+import copy
 import sys
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.optim.swa_utils import AveragedModel
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
@@ -20,7 +23,7 @@ from ckconv import ConvConfig, KernelConfig, MaskConfig  # noqa: E402
 from datasets.batches.loader import TensorLoader  # noqa: E402
 from datasets.batches.transforms import Pipeline  # noqa: E402
 from datasets.task import Task  # noqa: E402
-from models import FlexNet, NetConfig  # noqa: E402
+from models import FlexNet, FlexTCN, NetConfig  # noqa: E402
 from program import distributed  # noqa: E402
 from program.sync_batchnorm import synchronize_batchnorm  # noqa: E402
 from training.evaluation import Totals, evaluate  # noqa: E402
@@ -76,6 +79,26 @@ def results() -> dict[str, float]:
     return evaluate(make_model("LayerNorm"), make_loader(train=False, samples=25), TASK)
 
 
+def open_sizes() -> dict[str, Tensor]:
+    """Sizes and outputs of a network, its average and its teacher, both copied before any input.
+
+    The first batch of one process has 60 steps, that of the other 100.
+    """
+    torch.manual_seed(2)
+    net = NetConfig("FlexTCN", no_hidden=4, no_blocks=1, norm="LayerNorm")
+    model = FlexTCN(1, 3, net, KernelConfig(no_hidden=8))
+    others = AveragedModel(model), copy.deepcopy(model)
+    x = torch.randn(2, 1, 100)[..., : (60, 100)[distributed.rank()]]
+    DistributedDataParallel(model)(x).sum().backward()
+    others[0].update_parameters(model)
+    others[1].load_state_dict(model.state_dict())
+    y, found = torch.randn(1, 1, 80, generator=torch.Generator().manual_seed(4)), {}
+    for name, one in zip(("model", "average", "teacher"), (model, *others)):
+        sizes = [value for key, value in one.state_dict().items() if key.endswith("extent")]
+        found |= {f"sizes of {name}": torch.cat(sizes), f"output of {name}": one(y).detach()}
+    return found
+
+
 def everything() -> dict:
     found = {name: one_step(**case) for name, case in CASES.items()}
     rank = distributed.rank()
@@ -84,6 +107,7 @@ def everything() -> dict:
     distributed.share_weights(shared)
     return found | {
         "results": results(),
+        "open sizes": open_sizes(),
         "sum": distributed.sum_over_ranks(torch.tensor([1.0, rank])),
         "any": [distributed.any_rank(rank == 1), distributed.any_rank(False)],
         "agreed": distributed.agreed(f"folder of {rank}"),

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 from ckconv import ConvConfig, KernelConfig, MaskConfig, penalties, published
 from ckconv.functional.kernel import MOST_SPECTRA
@@ -29,6 +30,11 @@ def fresh(layer, x):
 
 def _past_autograd(layer):
     layer.generator.output.weight.data.mul_(2)
+
+
+def _zeroed(layer):
+    for parameter in layer.generator.output.parameters():
+        parameter.data.mul_(0)
 
 
 def _one_number(layer):
@@ -71,7 +77,15 @@ def _other_generator(layer):
 
 
 CHANGES = [
-    *(_past_autograd, _one_number, _new_threshold, _no_cropping, _wider_mask, _other_weights),
+    *(
+        _past_autograd,
+        _zeroed,
+        _one_number,
+        _new_threshold,
+        _no_cropping,
+        _wider_mask,
+        _other_weights,
+    ),
     *(_finer, _norm, _unmasked, _other_generator),
 ]
 
@@ -196,6 +210,22 @@ def test_kernels_without_gradients_are_not_penalised_in_silence():
     with pytest.raises(ValueError, match="without gradients"):
         penalties.kernel_norm(model, kernels)
     assert torch.allclose(value, penalties.kernel_norm(model.requires_grad_(False), kernels))
+
+
+@pytest.mark.parametrize("use_reentrant", [True, False])
+def test_a_penalty_after_a_checkpointed_or_an_evaluating_pass_has_gradients(use_reentrant):
+    model, x = network(), torch.randn(1, 2, 12, 12)
+    model(x)
+    expected = gradients(model, penalties.kernel_norm(model))
+    with torch.no_grad():
+        model(x)
+    without = gradients(model, penalties.kernel_norm(model))
+    output = checkpoint(model, x.requires_grad_(), use_reentrant=use_reentrant)
+    inside = gradients(model, 0 * output.sum() + penalties.kernel_norm(model))
+    for found in (without, inside):
+        assert expected.keys() <= found.keys()
+        for name, grad in expected.items():
+            torch.testing.assert_close(found[name], grad)
 
 
 def test_what_takes_no_part_is_not_recorded():

@@ -141,7 +141,8 @@ def answer(base: DictConfig, flag: str, typed: str) -> str:
         said = sentence(error, composing=not is_composed)
         if said is None:
             return repr(error)
-        return "" if flag.lower() in said.lower() and "\n" not in said else said
+        is_named = flag.lower() in said.lower() or "does not fit into memory" in said
+        return "" if is_named and "\n" not in said else said
 
 
 def too_long(*_: object) -> None:
