@@ -9,6 +9,7 @@ import itertools
 from datasets import own_loaders, task_of
 from program.command_line import Job, program
 from program.folder import TRACE, made_folder
+from training.checkpoints.resume import check_profile
 from training.network import prepared_network
 from training.profiling.measure import measure
 from training.profiling.progress import progress, warm_up
@@ -33,6 +34,7 @@ def main(cfg: Config, job: Job) -> None:
     validate_task(cfg, task)
     check(cfg, task)
     folder = made_folder("profile.directory", cfg.profile.directory) or job.folder
+    check_profile(cfg, job.folder, folder)
 
     model, state, device = prepared_network(cfg, task, job.folder)
     if cfg.profile.data_mode == "dataset":

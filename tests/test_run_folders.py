@@ -9,15 +9,23 @@ from pathlib import Path
 import pytest
 from small_runs import SMALL_NETWORK
 
+import run_crossres
 import run_experiment
+import run_profiler
 
 SHORT = [*SMALL_NETWORK, "conv.horizon=9", "train.epochs=1", "train.max_batches=1"]
 
 
-def run(monkeypatch, *flags: str) -> int:
-    monkeypatch.setattr(sys, "argv", ["run_experiment.py", *flags])
+PROGRAMS = {"run_experiment": run_experiment, "run_crossres": run_crossres}
+PROGRAMS["run_profiler"] = run_profiler
+RESULTS = {"run_experiment": "result.json", "run_crossres": "stages.json"}
+RESULTS["run_profiler"] = "profile.json"
+
+
+def run(monkeypatch, *flags: str, program: str = "run_experiment") -> int:
+    monkeypatch.setattr(sys, "argv", [f"{program}.py", *flags])
     try:
-        run_experiment.main()
+        PROGRAMS[program].main()
     except SystemExit as end:
         return end.code
     return 0
@@ -68,3 +76,48 @@ def test_an_empty_folder_name_is_refused(tmp_path, monkeypatch, capsys, flags):
     assert run(monkeypatch, *SHORT, *flags) == 1
     assert "hydra.run.dir=: is empty" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+def left_by(folder: Path, program: str) -> dict[str, bytes]:
+    """What a run of a program leaves in its folder, as far as its name tells."""
+    folder.mkdir()
+    (folder / "config.yaml").write_text(f"# python {program}.py debug=True\ndebug: true\n")
+    (folder / RESULTS[program]).write_text("{}")
+    if program != "run_profiler":
+        (folder / "last.pt").write_text("weights")
+    return files(folder)
+
+
+@pytest.mark.parametrize("way", ["train.resume={}", "train.resume=auto hydra.run.dir={}"])
+@pytest.mark.parametrize("of", PROGRAMS)
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_a_folder_knows_its_program(tmp_path, monkeypatch, capsys, program, of, way):
+    """Nothing is written into the folder of another program's run, and no profile is resumed."""
+    if program == of != "run_profiler":
+        pytest.skip("its own, which goes on")
+    folder = tmp_path / "run"
+    before = left_by(folder, of)
+    flags = [*SHORT, *way.format(folder).split()]
+    assert run(monkeypatch, *flags, program=program) == 1
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and "train.resume=" in error
+    found = files(folder)
+    found.pop(".lock", None)
+    assert found == before
+
+
+@pytest.mark.parametrize("of", PROGRAMS)
+@pytest.mark.parametrize("flag", ["hydra.run.dir", "profile.directory"])
+def test_a_profile_is_not_written_over_a_run(tmp_path, monkeypatch, capsys, of, flag):
+    folder = tmp_path / "run"
+    if (of, flag) == ("run_profiler", "profile.directory"):
+        pytest.skip("it may be measured anew")
+    before = left_by(folder, of)
+    other = [] if flag == "hydra.run.dir" else [f"hydra.run.dir={tmp_path / 'other'}"]
+    flags = [*SHORT, f"{flag}={folder}", *other]
+    assert run(monkeypatch, *flags, program="run_profiler") == 1
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and "stays as it is" in error
+    found = files(folder)
+    found.pop(".lock", None)
+    assert found == before

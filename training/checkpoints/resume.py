@@ -11,7 +11,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from ckconv.errors import UsageError
-from program.folder import BEST, LAST, NO_RESUME, OWN_FOLDER, RESULT, FolderTaken, others
+from program.folder import BEST, LAST, NO_RESUME, OWN_FOLDER, PROFILE, RESULT, FolderTaken, others
 from program.words.mistakes import as_typed
 from training.checkpoints import is_ours, read
 from training.checkpoints.saved import check_saved, fitting
@@ -36,13 +36,14 @@ def resumed(
             f"hydra.run.dir={folder}"
         )
     if made_by := others(folder):
-        raise UsageError(
-            f"train.resume={cfg.train.resume}: this folder is of a run of {made_by}, which alone "
+        raise FolderTaken(
+            f"train.resume={cfg.train.resume}: {folder} is of a run of {made_by}, which alone "
             "can go on with it"
         )
     path = folder / LAST
     if not path.exists():
         if own:
+            check_fresh(folder)
             print(f"train.resume={cfg.train.resume}: {folder} holds no checkpoint; the run begins")
             return cfg, None
         raise UsageError(f"train.resume={cfg.train.resume}: there is no {LAST} in this folder")
@@ -56,7 +57,7 @@ def resumed(
 
 def check_fresh(folder: Path) -> None:
     """Raise `FolderTaken` for a folder that holds the results or the weights of a run."""
-    found = [name for name in (RESULT, LAST, BEST) if (folder / name).exists()]
+    found = [name for name in (RESULT, LAST, BEST, PROFILE) if (folder / name).exists()]
     if found:
         goes_on = (
             f"{as_typed('train.resume', folder)} continues it; " if (folder / LAST).exists() else ""
@@ -64,6 +65,23 @@ def check_fresh(folder: Path) -> None:
         raise FolderTaken(
             f"{folder}: holds the {found[0]} of an earlier run, which stays as it is; {goes_on}"
             "give another folder with hydra.run.dir"
+        )
+
+
+def check_profile(cfg: DictConfig, folder: Path, directory: Path) -> None:
+    """Raise `UsageError` where a profile would be written into the folder of a run, or resumed.
+
+    `directory` is that of `profile.directory`, where an earlier profile may be replaced.
+    """
+    if cfg.train.resume not in NO_RESUME:
+        raise FolderTaken(
+            f"train.resume={cfg.train.resume}: a profile is measured anew, nothing is continued; "
+            "leave the flag out"
+        )
+    check_fresh(folder)
+    if directory != folder and any((directory / name).exists() for name in (RESULT, LAST, BEST)):
+        raise FolderTaken(
+            f"profile.directory={directory}: holds a run, which stays as it is; give another folder"
         )
 
 

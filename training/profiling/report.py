@@ -11,13 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import OmegaConf
 from torch import nn
 
 from datasets.task import Task
 from program.environment import environment
 from program.files import write, write_figure, write_json
-from program.folder import CONFIG, PROFILE, PROFILE_PICTURE, TIMINGS
+from program.folder import PROFILE, PROFILE_PICTURE, TIMINGS, write_config
 from training.profiling.measure import PYTHON, REST, SECTIONS, Profile
 from training.report.layers import generated_layers, size_text
 from training.report.result import layout
@@ -75,7 +74,7 @@ def kernel_sizes(model: nn.Module) -> dict[str, tuple[int, ...]]:
 
 def write_files(folder: Path, cfg: Config, values: dict[str, Any], found: Profile) -> None:
     """Write a profile's config, figures, timings and picture."""
-    write(folder / CONFIG, OmegaConf.to_yaml(cfg))
+    write_config(folder, cfg)
     write_json(folder / PROFILE, values)
     write_timings(folder / TIMINGS, found)
     save_picture(folder / PROFILE_PICTURE, values, found)
