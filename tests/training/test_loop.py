@@ -239,3 +239,28 @@ def test_resuming_a_finished_run_changes_nothing(tmp_path):
     saved = checkpoints.read(tmp_path / "last.pt")
     again, progress = run(tmp_path, cfg, model=make_model(seed=9), saved=saved)
     assert progress.epoch == 4 and same(weights(again), weights(whole))
+
+
+def test_code_that_changed_between_a_run_and_its_continuation_is_said_once(
+    tmp_path, monkeypatch, capsys
+):
+    """And every commit that trained the run is kept, in the order in which they did."""
+
+    def go_on(commit: str | None, epochs: int) -> tuple[list[str], str]:
+        monkeypatch.setattr("training.loop.commit", lambda: commit)
+        last = tmp_path / "last.pt"
+        saved = checkpoints.read(last) if last.exists() else None
+        cfg = make_config(epochs=epochs)
+        fit(make_model(), make_loaders(), TASK, cfg, tmp_path, NullLog(), saved)
+        said = capsys.readouterr().out
+        return checkpoints.read(last)["progress"]["commits"], said
+
+    assert go_on("aaa", 1) == (["aaa"], "")
+    assert go_on("aaa", 2) == (["aaa"], "")
+    commits, said = go_on("bbb with changes", 3)
+    assert commits == ["aaa", "bbb with changes"]
+    assert said == (
+        "the code has changed: this run was stopped at commit aaa, now bbb with changes\n"
+    )
+    assert go_on(None, 4) == (commits, "")  # where there is no git, nothing is known
+    assert go_on("aaa", 5)[0] == ["aaa", "bbb with changes", "aaa"]
