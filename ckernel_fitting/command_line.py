@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import sys
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import fields
 from typing import Any
@@ -13,9 +12,9 @@ from omegaconf.errors import ValidationError
 
 from ckconv.errors import UsageError
 from ckernel_fitting.settings import MEANINGS, S, Settings, flat, paths
-from program.interruption import hang_up
 from program.words.help import columns, meanings
 from program.words.mistakes import wrong_type
+from program.words.plain import with_sentences
 
 UNSET = ("", "None", "null")
 SWITCH = ("true", "1", "yes", "false", "0", "no")  # what may follow the name of a switch
@@ -100,28 +99,8 @@ def program(
     kind: type[S] = Settings,
     hidden: Collection[str] = (),
 ) -> None:
-    """Read the command line and call `run(settings, given)`; `--help` leaves `hidden` out.
-
-    A mistake of the user ends with one sentence on stderr and exit status 1.
-    """
-    arguments = sys.argv[1:]
-    try:
-        if {"-h", "--help"} & set(arguments):
-            print(help_text(name, purpose, kind, hidden), flush=True)
-        else:
-            run(*parse(arguments, kind))
-        sys.stdout.flush()
-        return
-    except BrokenPipeError:
-        hang_up()
-    except UsageError as error:
-        message, status = str(error), 1
-    except OSError as error:
-        if error.filename is None:
-            raise
-        message, status = f"{error.filename}: {error.strerror}", 1
-    except KeyboardInterrupt:
-        message, status = "interrupted", 130
-    sys.stdout.flush()
-    print(f"error: {message}", file=sys.stderr, flush=True)
-    sys.exit(status)
+    """Read the command line and call `run(settings, given)`; `--help` leaves `hidden` out."""
+    with_sentences(
+        lambda: help_text(name, purpose, kind, hidden),
+        lambda arguments: run(*parse(arguments, kind)),
+    )

@@ -8,8 +8,6 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from tqdm import tqdm
-
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from ckconv.errors import UsageError
@@ -17,8 +15,6 @@ from ckernel_fitting.command_line import program
 from ckernel_fitting.comparison import (
     CHOSEN,
     Comparison,
-    Job,
-    Outcome,
     best_of,
     build_jobs,
     check_comparison,
@@ -30,8 +26,7 @@ from ckernel_fitting.records import output_folder
 from ckernel_fitting.settings import Settings
 from ckernel_fitting.targets import Target, build_target
 from program.device import choose_device
-
-LINES = 10  # of progress, where there is no terminal to draw a bar on
+from program.progress import shown
 
 
 def run(comparison: Comparison, given: set[str]) -> None:
@@ -44,7 +39,7 @@ def run(comparison: Comparison, given: set[str]) -> None:
     folder = output_folder(comparison.out)
     jobs = build_jobs(comparison, settings, targets)
     print(f"{len(jobs)} fits of {comparison.no_iterations} iterations, on {device}", flush=True)
-    best = best_of(fit_all(jobs, comparison.processes))
+    best = best_of(list(shown(run_jobs(jobs, comparison.processes), "fitting", len(jobs))))
     stem = folder / f"{time.strftime('%Y%m%d-%H%M%S')}-compare"
     print(write_report(stem, targets, best, comparison))
     minutes = (time.perf_counter() - start) / 60
@@ -62,19 +57,6 @@ def sampled(settings: Sequence[Settings]) -> tuple[list[Settings], list[Target]]
                 raise
             print(f"left out: {error}")
     return [each for each, _ in kept], [target for _, target in kept]
-
-
-def fit_all(jobs: Sequence[Job], processes: int) -> list[tuple[Job, Outcome]]:
-    """Run the jobs with a bar on a terminal, and with lines elsewhere."""
-    outcomes = []
-    with tqdm(total=len(jobs), disable=None, leave=False, unit="fit") as bar:
-        for outcome in run_jobs(jobs, processes):
-            outcomes.append(outcome)
-            bar.update()
-            done, total = len(outcomes), len(jobs)
-            if bar.disable and done * LINES // total > (done - 1) * LINES // total:
-                print(f"{done:>6}/{total} fits", flush=True)
-    return outcomes
 
 
 if __name__ == "__main__":

@@ -6,9 +6,11 @@ import math
 import multiprocessing
 import os
 import statistics
+from bisect import bisect_left
 from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -210,18 +212,15 @@ def width_for(settings: Settings, model: str, budget: int, target: Target) -> in
     """The width whose number of parameters is nearest to `budget`."""
     if model not in OF_MODEL["kernelnet_no_hidden"]:
         return settings.kernel.no_hidden
-    above = 1
-    while size_of(settings, model, above, target) < budget:
-        above *= 2
-    below = above // 2
-    while above - below > 1:
-        middle = (below + above) // 2
-        if size_of(settings, model, middle, target) < budget:
-            below = middle
-        else:
-            above = middle
-    widths = [width for width in (below, above) if width > 0]
-    return min(widths, key=lambda width: abs(size_of(settings, model, width, target) - budget))
+
+    def size(width: int) -> int:
+        return size_of(settings, model, width, target)
+
+    most = 1
+    while size(most) < budget:
+        most *= 2
+    above = bisect_left(range(most), budget, lo=most // 2 + 1, key=size)  # the first that is enough
+    return min((max(above - 1, 1), above), key=lambda width: abs(size(width) - budget))
 
 
 def run_job(job: Job) -> Outcome:
@@ -270,13 +269,11 @@ def available_cores() -> int:
 
 def best_of(outcomes: Sequence[tuple[Job, Outcome]]) -> list[Best]:
     """Each generator on each target at the learning rate and factor of its highest mean PSNR."""
-    groups: dict[tuple, list[tuple[int, Outcome]]] = {}
-    for job, outcome in outcomes:
-        groups.setdefault(job.group, []).append((job.settings.seed, outcome))
     candidates: dict[tuple[int, str], list[Best]] = {}
-    for (target, model, lr, factor), found in sorted(groups.items(), key=lambda item: item[0]):
-        seeds = [outcome for _, outcome in sorted(found, key=lambda pair: pair[0])]
-        candidates.setdefault((target, model), []).append(Best(target, model, lr, factor, seeds))
+    in_order = sorted(outcomes, key=lambda pair: (pair[0].group, pair[0].settings.seed))
+    for group, seeds in groupby(in_order, key=lambda pair: pair[0].group):
+        entry = Best(*group, [outcome for _, outcome in seeds])
+        candidates.setdefault(group[:2], []).append(entry)
     best = []
     for tried in candidates.values():
         chosen = max(tried, key=lambda entry: _score(entry, "psnr"))

@@ -22,6 +22,14 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 LUMINANCE = (0.299, 0.587, 0.114)
 TIMEOUT = 20  # seconds for a download to answer
 FIRST_FILTERS = "features.0.weight"
+UNREADABLE = {
+    FileNotFoundError: "there is no such file",
+    IsADirectoryError: "is a folder; give an image file",
+    PermissionError: "may not be read; permission denied",
+    UnidentifiedImageError: "is not an image that can be read",
+    Image.DecompressionBombError: "is too large an image to fit",
+    Image.DecompressionBombWarning: "is too large an image to fit",
+}
 
 
 def load_image(settings: Settings) -> Tensor:
@@ -81,18 +89,9 @@ def _read(path: Path) -> Tensor:
             if not is_deep:
                 file = file.convert("L" if file.mode in ("1", "L", "LA") else "RGB")
             pixels = np.asarray(file, np.float32)
-    except FileNotFoundError as error:
-        raise UsageError(f"path={path}: there is no such file") from error
-    except IsADirectoryError as error:
-        raise UsageError(f"path={path}: is a folder; give an image file") from error
-    except PermissionError as error:
-        raise UsageError(f"path={path}: may not be read; permission denied") from error
-    except UnidentifiedImageError as error:
-        raise UsageError(f"path={path}: is not an image that can be read") from error
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise UsageError(f"path={path}: is too large an image to fit") from error
     except Exception as error:  # damaged files make the decoders raise many kinds of exception
-        raise UsageError(f"path={path}: is a damaged image ({error})") from error
+        reason = UNREADABLE.get(type(error), f"is a damaged image ({error})")
+        raise UsageError(f"path={path}: {reason}") from error
     if bad := pixels.size - int(np.isfinite(pixels).sum()):
         raise UsageError(
             f"path={path}: {bad} of its {pixels.size} values are infinite or not numbers (NaN); "

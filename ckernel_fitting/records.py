@@ -14,6 +14,7 @@ from ckernel_fitting.plots import fit_figure
 from ckernel_fitting.settings import Settings, flat
 from ckernel_fitting.targets import Target
 from program.files import write_csv, write_figure, write_tensors
+from program.folder import made_folder
 
 RESULTS = "fits.csv"
 DEFAULT_FOLDER = Path(__file__).resolve().parent / "outputs"
@@ -24,11 +25,7 @@ def output_folder(given: str) -> Path:
 
     Raises `UsageError` where it cannot be made or written to.
     """
-    folder = Path(given).expanduser() if given else DEFAULT_FOLDER
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"out={folder}: cannot be made a folder ({error.strerror})") from error
+    folder = made_folder("out", given or str(DEFAULT_FOLDER))
     if not os.access(folder, os.W_OK):
         raise UsageError(f"out={folder}: may not be written to; give another folder")
     return folder

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from cfg.schema import Wandb
 
+import copy
 import math
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from operator import attrgetter
 from typing import Any, TypeVar
 
@@ -179,14 +180,11 @@ def flat(settings: Settings) -> dict[str, Any]:
 
 def changed(settings: S, **values: Any) -> S:
     """A copy with other values by their published names."""
-    where, parts = paths(type(settings)), {}
+    where, new = paths(type(settings)), copy.deepcopy(settings)
     for name, value in values.items():
         group, _, own = where[name].rpartition(".")
-        parts.setdefault(group, {})[own] = value
-    groups = {
-        group: replace(getattr(settings, group), **own) for group, own in parts.items() if group
-    }
-    return replace(settings, **groups, **parts.get("", {}))
+        setattr(getattr(new, group) if group else new, own, value)
+    return new
 
 
 def unused(settings: Settings, given: set[str]) -> str:

@@ -117,12 +117,16 @@ def _disk(error: OSError, composing: bool) -> str:
     if error.filename is None and not composing:
         return f"the standard output cannot be written to: {reason}"
     where = error.filename or "the output folder"
-    advice = "choose another folder with hydra.run.dir=..."
-    if HydraConfig.initialized() and not composing:
-        folder = Path(HydraConfig.get().runtime.output_dir)
-        if folder not in Path(os.fsdecode(where)).absolute().parents:
-            advice = "give a file or folder that can be read and written"
-    return f"{where}: {reason}; {advice}"
+    if composing or _is_in_run_folder(where):
+        return f"{where}: {reason}; choose another folder with hydra.run.dir=..."
+    return f"{where}: {reason}; give a file or folder that can be read and written"
+
+
+def _is_in_run_folder(path: str | bytes) -> bool:
+    if not HydraConfig.initialized():  # a program that has none
+        return False
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    return folder in Path(os.fsdecode(path)).absolute().parents
 
 
 def as_typed(flag: str, value: object) -> str:

@@ -50,29 +50,37 @@ def plain_program(kind: type[Flags]) -> Callable[[Callable[[Flags], None]], Call
 
     def decorate(run: Callable[[Flags], None]) -> Callable[[], None]:
         def main() -> None:
-            streams.make_usable()
-            name_user()
-            arguments = sys.argv[1:]
-            try:
-                if {"-h", "--help"} & set(arguments):
-                    print(_help(_name(), run.__doc__ or "", kind), flush=True)
-                else:
-                    run(parse(arguments, kind))
-                    sys.stdout.flush()
-            except BrokenPipeError:
-                hang_up()
-            except KeyboardInterrupt:
-                _fail("interrupted", 130)
-            except Exception as error:
-                message = sentence(error)
-                if message is None:
-                    raise
-                _fail(message)
+            with_sentences(
+                lambda: _help(_name(), run.__doc__ or "", kind),
+                lambda arguments: run(parse(arguments, kind)),
+            )
 
         main.__doc__ = run.__doc__
         return main
 
     return decorate
+
+
+def with_sentences(help: Callable[[], str], run: Callable[[list[str]], None]) -> None:
+    """Print a program's help, or run what was typed; a user's mistake ends with one sentence."""
+    streams.make_usable()
+    name_user()
+    arguments = sys.argv[1:]
+    try:
+        if {"-h", "--help"} & set(arguments):
+            print(help(), flush=True)
+        else:
+            run(arguments)
+            sys.stdout.flush()
+    except BrokenPipeError:
+        hang_up()
+    except KeyboardInterrupt:
+        _fail("interrupted", 130)
+    except Exception as error:
+        message = sentence(error)
+        if message is None:
+            raise
+        _fail(message)
 
 
 def _name() -> str:
