@@ -12,8 +12,9 @@ from omegaconf.errors import ValidationError
 
 from ckconv.errors import UsageError
 from ckernel_fitting.settings import MEANINGS, S, Settings, flat, paths
-from program.words.help import columns, meanings
+from program.words.help import columns
 from program.words.mistakes import wrong_type
+from program.words.page import meanings
 from program.words.plain import with_sentences
 
 UNSET = ("", "None", "null")

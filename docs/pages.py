@@ -21,8 +21,7 @@ sys.path.insert(0, str(ROOT))  # MkDocs runs this file, not as a module of the p
 
 import ckconv  # noqa: E402
 from datasets import FILES  # noqa: E402
-from program.words.help import Flag, flags  # noqa: E402
-from program.words.mistakes import PRESETS, preset_names  # noqa: E402
+from program.words.page import PRESETS, Flag, flags, preset_names  # noqa: E402
 
 PAGES = (
     "*.md",

@@ -17,7 +17,7 @@ from typing import Any
 
 from program.command_line import compose
 from program.folder import CONFIG, FAILURE, PROFILE, RESULT, read_commands
-from program.words.mistakes import preset_names
+from program.words.page import preset_names
 
 IGNORED = (*NEUTRAL, "seed", "train.resume")  # flags in which runs of one row may differ
 TYPED = "+experiment="

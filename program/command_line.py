@@ -28,7 +28,7 @@ from program.account import name_user
 from program.folder import LAST, FolderTaken, remove_if_empty, run_folder, write_failure
 from program.interruption import EXIT_CODE, Interrupted, hang_up
 from program.lock import own_folder
-from program.words import ckconv_commands
+from program.words import ckconv_commands, completion
 from program.words.arguments import readable, readable_arguments
 from program.words.help import help_text
 from program.words.mistakes import as_typed, sentence, unknown_flag, unresolved
@@ -130,6 +130,9 @@ def program(run: Callable[[Config, Job], float | None]) -> Callable[[], None]:
 def _compose_and_run(run: Callable[[Config, Job], float | None], arguments: list[str]) -> None:
     if {"-h", "--help"} & set(arguments):
         print(help_text(Path(sys.argv[0]).name, run.__doc__ or ""), flush=True)
+        return
+    if words := completion.asked(arguments):
+        print(words, flush=True)
         return
     ckconv_commands.refuse(arguments)
     register()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ckconv.errors import UsageError
-from program.words.mistakes import preset_names
+from program.words.page import preset_names
 
 PREFIX = "--config."
 STEMS = {

@@ -22,8 +22,8 @@ from omegaconf.errors import (
 
 from ckconv.errors import UsageError
 from program.device import bytes_text
+from program.words.page import preset_names
 
-PRESETS = Path(__file__).resolve().parents[2] / "cfg" / "experiment"
 EXTRAS = {  # Hydra's launchers and sweepers that are installed apart
     "joblib": "hydra-joblib-launcher",
     "submitit_local": "hydra-submitit-launcher",
@@ -71,11 +71,6 @@ NO_MEMORY = re.compile(
     r"can't allocate memory|not enough memory|Cannot allocate memory"
     r"|Storage size calculation overflowed|std::bad_alloc"
 )
-
-
-def preset_names() -> list[str]:
-    """The names that `+experiment=` takes."""
-    return sorted(path.stem for path in PRESETS.glob("[!_]*.yaml"))
 
 
 def unknown_flag(flag: str) -> str:

@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 
 from datasets import DATASETS
-from program.words.help import flags
-from program.words.mistakes import preset_names
+from program.words.page import flags, preset_names
 
 PROJECT = Path(__file__).resolve().parents[2]
 spec = importlib.util.spec_from_file_location("docs_pages", PROJECT / "docs" / "pages.py")

@@ -20,7 +20,7 @@ from experiments.collect import main
 from experiments.latex import escaped, latex
 from experiments.runs import NO_PRESET, collect
 from program.command_line import compose
-from program.words.mistakes import preset_names
+from program.words.page import preset_names
 
 CLOCK = iter(range(1_000_000, 2_000_000))
 

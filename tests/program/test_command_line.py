@@ -18,8 +18,8 @@ from datasets import describe
 from models import build_model
 from program.command_line import CONFIG_FOLDER, JobError, check_flags, compose, program
 from program.folder import run_folder
-from program.words.help import columns, help_text, meanings
-from program.words.mistakes import preset_names
+from program.words.help import columns, help_text
+from program.words.page import meanings, preset_names
 from training.validate import validate
 
 IMAGE_PRESETS = {  # with the parameters that the paper states, or that ordinary kernels must have
