@@ -47,4 +47,6 @@ def _from_hub(name: str) -> Path:
         return Path(huggingface_hub.snapshot_download(name, allow_patterns=[WEIGHTS, DESCRIPTION]))
     except Exception as error:  # its mistakes are of many kinds, the network's among them
         reason = " ".join(str(error).split())[:200]
-        raise UsageError(f"{name}: could not be had from the Hugging Face hub: {reason}") from error
+        raise UsageError(
+            f"{name}: does not exist here, and could not be had from the Hugging Face hub: {reason}"
+        ) from error

@@ -157,6 +157,11 @@ def named(name: str) -> Dataset:
     return kind()
 
 
+def is_own(name: str) -> bool:
+    """Whether a data set is whatever lies at `dataset_params.root`: other data, another task."""
+    return by_path.is_path(name) or (name in DATASETS and DATASETS[name].is_own)
+
+
 def _check_variants(dataset: Dataset, params: DatasetParams) -> None:
     """Raise `UsageError` for a flag that asks for a variant which only other data sets have."""
     if DATASETS.get(dataset.name) is dataset and "options" not in dataset.flags:

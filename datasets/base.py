@@ -114,12 +114,14 @@ class Dataset(ABC):
     `flags` are those of `dataset_params` that ask for a variant of it; a flag that is in no
     other's `flags` either means something for all. A data set in the table that reads `options`
     names them there too. `resamples`: whether it can change the resolution of its samples.
+    `is_own`: whether what they are depends on `dataset_params.root`.
     """
 
     name: str
     flags: frozenset[str] = frozenset()
     augmentations: Mapping[str, Augmentation] = MappingProxyType({})
     resamples: bool = False
+    is_own: bool = False
 
     @abstractmethod
     def describe(self, request: Request) -> Task:

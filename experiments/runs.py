@@ -15,12 +15,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from datasets import is_own
 from program.command_line import compose
 from program.folder import CONFIG, FAILURE, PROFILE, RESULT, read_commands
 from program.words.page import preset_names
 
 IGNORED = (*NEUTRAL, "seed", "train.resume")  # flags in which runs of one row may differ
 TYPED = "+experiment="
+ROOT_FLAG = "dataset_params.root"
 NO_PRESET = "(no preset)"
 CHANGED = "+"  # behind a commit: the code had changes on top of it
 
@@ -104,7 +106,7 @@ def read(folder: Path, changed: bool = False) -> Run | LeftOut:
         if result["dirty"] and not changed:
             return LeftOut(folder, "the code had changes that were not committed")
         commands = [*read_commands(folder / CONFIG), result["command"]]
-        preset, changes = identify(commands, result["config"])
+        preset, changes = identify(commands, result["config"], data_of(result))
         commit = (result["commit"] or "unknown") + (CHANGED if result["dirty"] else "")
         return Run(
             folder,
@@ -142,8 +144,20 @@ def figures_of(result: dict[str, Any]) -> tuple[tuple[str, float], ...]:
     return tuple((k, v if k in ("mse", "auc") else 100 * v) for k, v in figures.items())
 
 
-def identify(commands: list[str], config: dict[str, Any]) -> tuple[str, str]:
-    """The preset of the commands that made a run, and the flags that differ from it."""
+def data_of(result: dict[str, Any]) -> str | None:
+    """Where a run's data lie, if they are the user's own."""
+    config = result["config"]
+    typed = config["dataset_params"]["root"] if is_own(config["dataset"]) else None
+    return result.get("data", typed)  # earlier results have it as it was typed
+
+
+def identify(
+    commands: list[str], config: dict[str, Any], data: str | None = None
+) -> tuple[str, str]:
+    """The preset of the commands that made a run, and the flags that differ from it.
+
+    `data` is where data of the user's own lie: other data are no other seed.
+    """
     words = [word for command in commands for word in shlex.split(command)]
     names = [word.removeprefix(TYPED) for word in words if word.startswith(TYPED)]
     name = names[-1] if names and names[-1] in preset_names() else ""
@@ -151,6 +165,8 @@ def identify(commands: list[str], config: dict[str, Any]) -> tuple[str, str]:
     changes = [
         f"{flag}={value}" for flag, value in relevant(config).items() if standard.get(flag) != value
     ]
+    if data:
+        changes.append(f"{ROOT_FLAG}={data}")
     return name or NO_PRESET, " ".join(sorted(changes))
 
 

@@ -93,6 +93,7 @@ class OwnData(Dataset):
 
     augmentations = _augmentations((1, 1))  # by name; the data decide the size
     resamples = True
+    is_own = True
 
     @abstractmethod
     def content(self, request: Request) -> Content:

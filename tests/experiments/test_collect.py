@@ -87,6 +87,18 @@ def test_where_the_data_lie_makes_no_difference_and_the_learning_rate_does(tmp_p
     assert "`+experiment=cifar10_flexnet7 train.epochs=3 train.lr=0.5`" in text
 
 
+def test_other_data_of_ones_own_are_no_other_seed(tmp_path):
+    own = ("dataset=Arrays", "net.type=FlexTCN")
+    for seed, (typed, data) in enumerate([("x", "/a/x"), ("/a/x", "/a/x"), ("x", "/b/x")]):
+        flags = (*own, f"dataset_params.root={typed}")
+        leave_run(tmp_path / str(seed), 0.9, *flags, seed=seed, data=data)
+    leave_run(tmp_path / "3", 0.9, *own, "dataset_params.root=y", seed=3)
+    leave_run(tmp_path / "4", 0.9, "dataset=mine:Signs", "dataset_params.root=y", seed=4, data="/y")
+    rows, left_out = collect([tmp_path])
+    found = {(row.changes.split("dataset_params.root=")[1].split()[0], row.seeds) for row in rows}
+    assert found == {("/a/x", "0 1"), ("/b/x", "2"), ("y", "3"), ("/y", "4")} and not left_out
+
+
 def test_what_is_left_out_is_said(tmp_path):
     leave_run(tmp_path / "good", 0.9, PRESET, seed=0)
     leave_run(tmp_path / "dirty", 0.1, PRESET, seed=1, dirty=True)

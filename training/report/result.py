@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from datasets.task import Task
+from datasets import Task, is_own
 from program.environment import commit, environment
 from training.report.epochs import result_text
 from training.report.layers import Layer, count_parameters, fixed_sizes, generated_layers, size_text
@@ -35,6 +35,7 @@ def result(
     return {
         "status": "finished",
         "dataset": task.name,
+        "data": data_of(cfg),
         "metric": task.metric,
         "class_names": list(task.class_names),
         "test": test,
@@ -52,6 +53,12 @@ def result(
         "commits": progress.commits if progress else [commit()],
         **environment(device),
     }
+
+
+def data_of(cfg: Config) -> str | None:
+    """Where data of one's own lie, which are the data set; None for those known by name."""
+    root = cfg.dataset_params.root
+    return str(Path(root).expanduser().absolute()) if root and is_own(cfg.dataset) else None
 
 
 def selected_on(cfg: Config, progress: Progress | None) -> str | None:
