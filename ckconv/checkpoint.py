@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import pickle
 import warnings
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +50,24 @@ def read(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise UsageError(f"{path}: holds a {type(content).__name__}, not a checkpoint")
     return content
+
+
+@contextlib.contextmanager
+def fitting(
+    path: Path,
+    misfit: str = "does not hold what belongs there",
+    advice: str = "give a file of this version of the code that nobody has changed",
+) -> Iterator[None]:
+    """Around the use of what `path` holds: `UsageError` naming it for whatever does not fit."""
+    try:
+        yield
+    except (UsageError, OSError, MemoryError):
+        raise
+    except Exception as error:  # torch and OmegaConf report what does not fit in many ways
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        if isinstance(error, KeyError):
+            reason = f"{error} is missing"
+        raise UsageError(f"{path}: {misfit} ({reason}); {advice}") from error
 
 
 def check_intact(path: Path) -> None:

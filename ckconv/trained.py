@@ -101,12 +101,16 @@ def load(
     """
     found = find(path)
     if found.is_dir() and (found / DESCRIPTION).exists() and (found / WEIGHTS).exists():
-        return _load_saved(found, make).to(device)
+        return _load_saved(found, make or make_network).to(device)
     if found.is_dir():
         names = [name for name in (BEST, LAST) if (found / name).exists()]
         if not names:
             raise UsageError(f"{found}: holds neither {BEST}, {LAST} nor {WEIGHTS}")
         found = found / names[0]
+    return _load_checkpoint(found, make or make_network).to(device)
+
+
+def _load_checkpoint(found: Path, make: Make) -> Trained:
     content = checkpoint.read(found)
     if not checkpoint.is_ours(content):
         raise UsageError(
@@ -118,9 +122,10 @@ def load(
             f"{found}: was written before checkpoints said what they are for; go on with its run "
             "for an epoch, with train.resume, to have it written anew"
         )
-    network = _network(content, tested_weights(content), str(found), make or make_network)
-    described = (content["config"], content["task"], content["normalisation"], content["data"])
-    return Trained(network, *described).to(device)
+    with checkpoint.fitting(found):
+        network = _network(content, tested_weights(content), str(found), make)
+        described = (content["config"], content["task"], content["normalisation"], content["data"])
+        return Trained(network, *described)
 
 
 def tested_weights(content: Mapping[str, Any]) -> dict[str, Tensor]:
@@ -150,7 +155,7 @@ def save(trained: Trained, folder: str | os.PathLike[str]) -> None:
     _replace(folder / DESCRIPTION, (text + "\n").encode())
 
 
-def _load_saved(folder: Path, make: Make | None) -> Trained:
+def _load_saved(folder: Path, make: Make) -> Trained:
     try:
         described = json.loads((folder / DESCRIPTION).read_text())
         tensors = _safetensors("torch").load_file(folder / WEIGHTS)
@@ -160,10 +165,11 @@ def _load_saved(folder: Path, make: Make | None) -> Trained:
         if isinstance(error, UsageError):
             raise
         raise UsageError(f"{folder}: is no network of this library, or damaged: {error}") from error
-    normalisation = {"mean": tensors["mean"], "std": tensors["std"], "scale": described["scale"]}
-    network = _network(described, _under("network.", tensors), str(folder), make or make_network)
-    data = _under("data.", tensors)
-    return Trained(network, described["config"], described["task"], normalisation, data)
+    with checkpoint.fitting(folder):
+        norms = {"mean": tensors["mean"], "std": tensors["std"], "scale": described["scale"]}
+        network = _network(described, _under("network.", tensors), str(folder), make)
+        data = _under("data.", tensors)
+        return Trained(network, described["config"], described["task"], norms, data)
 
 
 def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -205,7 +211,10 @@ def _network(
     try:
         network.load_state_dict(weights)
     except RuntimeError as error:
-        raise UsageError(f"{where}: its weights do not fit its config: {error}") from error
+        reason = " ".join(str(error).split())[:200]
+        raise UsageError(f"{where}: its weights do not fit its config: {reason}") from error
+    if not all(x.isfinite().all() for x in weights.values() if x.is_floating_point()):
+        raise UsageError(f"{where}: its weights are not finite; give those of a run that went well")
     return network
 
 

@@ -11,11 +11,13 @@ from ckconv.errors import UsageError
 from experiments import tables
 from experiments.latex import COLUMNS, latex
 from experiments.runs import LeftOut, collect
+from program import surroundings
 from program.files import write
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Read the runs, print their table and what is not in it; returns the exit status."""
+    surroundings.make_usable()
     options = parser().parse_args(arguments)
     try:
         for folder in options.folders:

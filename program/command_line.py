@@ -23,8 +23,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from ckconv.errors import UsageError
-from program import distributed, streams
-from program.account import name_user
+from program import distributed, streams, surroundings
 from program.folder import LAST, FolderTaken, remove_if_empty, run_folder, write_failure
 from program.interruption import EXIT_CODE, Interrupted, hang_up
 from program.lock import own_folder
@@ -101,10 +100,8 @@ def program(run: Callable[[Config, Job], float | None]) -> Callable[[], None]:
 
     @functools.wraps(run)
     def main() -> None:
-        streams.make_usable()
-        name_user()
+        surroundings.make_usable()
         os.environ["HYDRA_FULL_ERROR"] = "1"
-        os.environ["MPLBACKEND"] = "Agg"  # pictures go to files, whatever a terminal is set to
         try:
             distributed.setup()
             _compose_and_run(run, sys.argv[1:])

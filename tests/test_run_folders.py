@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -68,6 +69,14 @@ def test_a_run_that_goes_on_has_no_result_until_it_ends(tmp_path, monkeypatch):
     assert not (folder / "result.json").exists()
     assert run(monkeypatch, f"train.resume={folder}", "train.epochs=2") == 0
     assert json.loads((folder / "result.json").read_text())["epochs"] == 2
+
+
+def test_a_folder_that_is_removed_while_a_run_writes_to_it_is_named(tmp_path, monkeypatch, capsys):
+    folder = tmp_path / "run"
+    monkeypatch.setattr(run_experiment.EpochLog, "epoch", lambda *_: shutil.rmtree(folder))
+    assert run(monkeypatch, *SHORT, "train.epochs=2", f"hydra.run.dir={folder}") == 1
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and "last.pt: no such file or folder; it may have been" in error
 
 
 @pytest.mark.parametrize("flags", [["hydra.run.dir="], ["hydra.run.dir=''"]])

@@ -14,8 +14,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from ckconv.errors import UsageError
-from program import streams
-from program.account import name_user
+from program import streams, surroundings
 from program.interruption import hang_up
 from program.words.help import columns
 from program.words.mistakes import sentence, wrong_type
@@ -63,8 +62,7 @@ def plain_program(kind: type[Flags]) -> Callable[[Callable[[Flags], None]], Call
 
 def with_sentences(help: Callable[[], str], run: Callable[[list[str]], None]) -> None:
     """Print a program's help, or run what was typed; a user's mistake ends with one sentence."""
-    streams.make_usable()
-    name_user()
+    surroundings.make_usable()
     arguments = sys.argv[1:]
     try:
         if {"-h", "--help"} & set(arguments):

@@ -13,7 +13,7 @@ import torch
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from small_runs import SMALL_NETWORK
 
-from program.account import name_user
+from program.surroundings import name_user
 from program.words.mistakes import as_typed, sentence
 
 ROOT = Path(__file__).resolve().parents[2]

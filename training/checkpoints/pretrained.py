@@ -14,6 +14,8 @@ from torch import Tensor, nn
 from ckconv import published
 from ckconv.errors import UsageError
 from training import checkpoints
+from training.checkpoints.resume import take_over
+from training.checkpoints.saved import fitting
 from training.finite import not_finite
 from training.report import wandb_log
 
@@ -34,6 +36,13 @@ def adopt(cfg: DictConfig, typed: tuple[str, ...] = ()) -> DictConfig:
     content = checkpoints.read(path)
     if not checkpoints.is_ours(content):
         return cfg
+    with fitting(path):
+        return _with_network_of(content, cfg, typed)
+
+
+def _with_network_of(
+    content: dict[str, Any], cfg: DictConfig, typed: tuple[str, ...]
+) -> DictConfig:
     standard = flatten(plain(OmegaConf.structured(OmegaConf.get_type(cfg))))
     given, saved = flatten(plain(cfg)), flatten(content["config"])
     chosen = {flag for flag in given if flag in typed or given[flag] != standard.get(flag)}
@@ -45,7 +54,7 @@ def adopt(cfg: DictConfig, typed: tuple[str, ...] = ()) -> DictConfig:
     for flag in given.keys() & saved.keys() - chosen:
         is_adopted = flag.startswith(adopted) and flag not in OF_A_TEST
         if is_adopted and given[flag] != saved[flag]:
-            OmegaConf.update(cfg, flag, saved[flag])
+            take_over(cfg, flag, saved[flag])
     return cfg
 
 

@@ -94,7 +94,7 @@ def _continued(cfg: DictConfig, saved: dict[str, Any], typed: tuple[str, ...]) -
             continue
         chosen = flag in typed or value != standard[flag]
         if not chosen or (flag, value) == ("seed", -1):
-            _take_over(cfg, flag, before[flag])
+            take_over(cfg, flag, before[flag])
         elif not flag.startswith(FREE):
             raise UsageError(
                 f"{flag}={value}: the run that is resumed had {flag}={before[flag]}; "
@@ -103,7 +103,7 @@ def _continued(cfg: DictConfig, saved: dict[str, Any], typed: tuple[str, ...]) -
     return cfg
 
 
-def _take_over(cfg: DictConfig, flag: str, value: Any) -> None:
+def take_over(cfg: DictConfig, flag: str, value: Any) -> None:
     """Set a flag to what a file says, taken literally: a file reads no environment."""
     if isinstance(value, str):
         value = re.sub(r"(\\*)\$\{", r"\1\1\\${", value)

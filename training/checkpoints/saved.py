@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import dataclasses
+import functools
 import math
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ckconv.errors import UsageError
+from ckconv import checkpoint
 from training.finite import not_finite
 from training.report.progress import Progress
 
@@ -41,21 +40,12 @@ class DoesNotFit(ValueError):
     """Content of a file that is not what belongs there."""
 
 
-@contextlib.contextmanager
-def fitting(path: Path) -> Iterator[None]:
-    """Around the use of what `path` holds: `UsageError` naming it for whatever does not fit."""
-    try:
-        yield
-    except (UsageError, OSError):
-        raise
-    except Exception as error:  # torch and OmegaConf report what does not fit in many ways
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        if isinstance(error, KeyError):
-            reason = f"{error} is missing"
-        raise UsageError(
-            f"{path}: does not fit this run ({reason}); give a folder whose files belong together "
-            "and to this version of the code, or start a new run"
-        ) from error
+fitting = functools.partial(
+    checkpoint.fitting,
+    misfit="does not fit this run",
+    advice="give a folder whose files belong together and to this version of the code, or start a "
+    "new run",
+)
 
 
 def check_saved(saved: Mapping[str, Any]) -> None:
