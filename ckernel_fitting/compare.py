@@ -5,12 +5,10 @@ from __future__ import annotations
 import dataclasses
 import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from ckconv.errors import UsageError
 from ckernel_fitting.command_line import program
 from ckernel_fitting.comparison import (
     CHOSEN,
@@ -19,12 +17,11 @@ from ckernel_fitting.comparison import (
     build_jobs,
     check_comparison,
     run_jobs,
+    sampled,
     target_settings,
 )
 from ckernel_fitting.comparison_report import write_report
 from ckernel_fitting.records import output_folder
-from ckernel_fitting.settings import Settings
-from ckernel_fitting.targets import Target, build_target
 from program.device import choose_device
 from program.progress import shown
 
@@ -44,19 +41,6 @@ def run(comparison: Comparison, given: set[str]) -> None:
     print(write_report(stem, targets, best, comparison))
     minutes = (time.perf_counter() - start) / 60
     print(f"{minutes:.1f} minutes; table and picture: {stem}.csv, .md, .png")
-
-
-def sampled(settings: Sequence[Settings]) -> tuple[list[Settings], list[Target]]:
-    """The targets; of several, those that cannot be had are left out with a line that says so."""
-    kept = []
-    for each in settings:
-        try:
-            kept.append((each, build_target(each)))
-        except UsageError as error:
-            if len(settings) == 1:
-                raise
-            print(f"left out: {error}")
-    return [each for each, _ in kept], [target for _, target in kept]
 
 
 if __name__ == "__main__":

@@ -181,6 +181,19 @@ def target_settings(comparison: Comparison, given: Collection[str]) -> list[Sett
     return settings
 
 
+def sampled(settings: Sequence[Settings]) -> tuple[list[Settings], list[Target]]:
+    """The targets; of several, those that cannot be had are left out with a line that says so."""
+    kept = []
+    for each in settings:
+        try:
+            kept.append((each, build_target(each)))
+        except UsageError as error:
+            if len(settings) == 1:
+                raise
+            print(f"left out: {error}")
+    return [each for each, _ in kept], [target for _, target in kept]
+
+
 def build_jobs(
     comparison: Comparison, settings: Sequence[Settings], targets: Sequence[Target]
 ) -> list[Job]:
@@ -262,9 +275,8 @@ def run_jobs(jobs: Sequence[Job], processes: int) -> Iterator[tuple[Job, Outcome
 
 def available_cores() -> int:
     """The cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    has_affinity = hasattr(os, "sched_getaffinity")
+    return len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1
 
 
 def best_of(outcomes: Sequence[tuple[Job, Outcome]]) -> list[Best]:

@@ -45,8 +45,8 @@ def bytes_text(size: float) -> str:
 
 
 def draw_seed() -> int:
-    """A seed from the operating system's own randomness."""
-    return int.from_bytes(os.urandom(4), "little") >> 1
+    """A seed from the operating system's own randomness, the same in all processes of a run."""
+    return distributed.agreed(int.from_bytes(os.urandom(4), "little") >> 1)
 
 
 def seed_everything(seed: int, deterministic: bool = False) -> None:

@@ -35,7 +35,7 @@ def one_epoch(
     check_row(row, cfg.train.lr)
     training.schedule.end_epoch(results.get(task.metric))
     row["seconds"] = round(time.perf_counter() - started, 3)
-    progress.end_epoch(row, results, task)
+    training.end_epoch(row, results, task)
 
 
 def train_epoch(

@@ -11,12 +11,10 @@ from torch import nn
 
 from datasets.task import Loaders, Task
 from program.interruption import Interruption
-from training.checkpoints import description
 from training.checkpoints.kept import Kept
 from training.epoch import epoch_steps, one_epoch
 from training.evaluation import judged_split
 from training.report.epochs import EpochLog
-from training.report.layers import layer_values
 from training.state import Progress, Training
 
 
@@ -44,7 +42,7 @@ def fit(
     """
     judged = judged_split(loaders, cfg.train)
     training = Training(model, task, cfg, epoch_steps(loaders.train, cfg.train), epochs)
-    kept = Kept(folder, description(cfg, task, loaders) | {"log": log.state()})
+    kept = Kept.of(folder, cfg, task, loaders, log.state())
     if saved is not None:
         kept.restore(training, saved)
         log.resume(training.progress)
@@ -55,7 +53,6 @@ def fit(
     with Interruption(lambda: kept.save(training), folder) as interruption, log:
         while progress.epoch < training.epochs and not progress.is_stuck(cfg.train.early_stop):
             one_epoch(training, loaders.train, judged, task, cfg, interruption)
-            progress.history[-1] |= layer_values(training.tested_model)
             kept.save(training)
             log.epoch(progress)
     kept.load_tested_weights(training)

@@ -14,6 +14,7 @@ from datasets.task import Task
 from training import checkpoints
 from training.checkpoints.saved import check_alike, check_optimizer, check_weights_of
 from training.optimizer import build_optimizer
+from training.report.layers import layer_values
 from training.report.progress import Progress
 from training.schedule import Schedule
 
@@ -58,6 +59,10 @@ class Training:
         self.schedule.step()
         if self.averaged:
             self.averaged.update_parameters(self.model)
+
+    def end_epoch(self, row: dict[str, float], results: dict[str, float], task: Task) -> None:
+        """Count an epoch; its row tells every layer's kernel size and mask too."""
+        self.progress.end_epoch(row | layer_values(self.tested_model), results, task)
 
     def state_dict(self) -> dict[str, Any]:
         """What `load` needs to go on from here, beside the progress; every process must ask."""

@@ -64,15 +64,7 @@ def cases_of(table: DataFrame, columns: Columns, path: Path, labelled: bool = Tr
     With `labelled` a column of labels must be there: one label for a series, or one per step.
     Raises `UsageError`, with the row, for what is missing or of the wrong kind.
     """
-    for flag in ("series", "time", "label"):
-        name = getattr(columns, flag)
-        if (name or flag == "series") and (labelled or flag != "label") and name not in table:
-            raise UsageError(
-                f"{path}: has no column {name!r}, but {', '.join(map(repr, table.columns))}; name "
-                f"it by {FLAG}.{flag}=..." + (", empty for none" if flag == "time" else "")
-            )
-    if not len(table):
-        raise UsageError(f"{path}: holds no rows")
+    _check_columns(table, columns, path, labelled)
     codes, names = table[columns.series].factorize()
     _check_rows(codes >= 0, table[columns.series], path, "no series")
     times = (
@@ -99,6 +91,18 @@ def cases_of(table: DataFrame, columns: Columns, path: Path, labelled: bool = Tr
             target = target[0]  # one label for the whole series
         cases.append(Case(str(name), values[:, rows], own, target))
     return cases
+
+
+def _check_columns(table: DataFrame, columns: Columns, path: Path, labelled: bool) -> None:
+    for flag in ("series", "time", "label"):
+        name = getattr(columns, flag)
+        if (name or flag == "series") and (labelled or flag != "label") and name not in table:
+            raise UsageError(
+                f"{path}: has no column {name!r}, but {', '.join(map(repr, table.columns))}; name "
+                f"it by {FLAG}.{flag}=..." + (", empty for none" if flag == "time" else "")
+            )
+    if not len(table):
+        raise UsageError(f"{path}: holds no rows")
 
 
 def _values(table: DataFrame, columns: Columns, path: Path) -> NDArray:

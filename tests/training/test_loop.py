@@ -247,7 +247,7 @@ def test_code_that_changed_between_a_run_and_its_continuation_is_said_once(
     """And every commit that trained the run is kept, in the order in which they did."""
 
     def go_on(commit: str | None, epochs: int) -> tuple[list[str], str]:
-        monkeypatch.setattr("training.loop.commit", lambda: commit)
+        monkeypatch.setattr("training.report.progress.commit", lambda: commit)
         last = tmp_path / "last.pt"
         saved = checkpoints.read(last) if last.exists() else None
         cfg = make_config(epochs=epochs)

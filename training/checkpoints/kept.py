@@ -15,6 +15,9 @@ from training.checkpoints.saved import check_progress, check_weights_of, fitting
 from training.finite import check_weights
 
 if TYPE_CHECKING:
+    from cfg.schema import Config
+
+    from datasets.task import Loaders, Task
     from training.state import Training
 
 
@@ -24,6 +27,13 @@ class Kept:
     def __init__(self, folder: Path, described: Mapping[str, Any]) -> None:
         self.last, self.best = folder / LAST, folder / BEST
         self.described = dict(described)
+
+    @classmethod
+    def of(
+        cls, folder: Path, cfg: Config, task: Task, loaders: Loaders, log: Mapping[str, Any]
+    ) -> Kept:
+        """Those of a run; `log` is what its log needs to know to go on."""
+        return cls(folder, checkpoints.description(cfg, task, loaders) | {"log": log})
 
     def save(self, training: Training) -> None:
         """Write `last.pt`, then `best.pt` if the last epoch is the best; every process must ask.
