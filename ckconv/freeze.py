@@ -12,13 +12,14 @@ from torch import Tensor, nn
 from ckconv.errors import UsageError
 from ckconv.functional.geometry import per_axis, positions, sides
 from ckconv.nn import CKConv, NJet, SepFlexConv
+from ckconv.nn.constant import SpectralConv, is_faster_spectral
 
 _CONV = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 _PAD = {1: nn.ConstantPad1d, 2: nn.ConstantPad2d, 3: nn.ConstantPad3d}
 
 
 @torch.no_grad()
-def freeze(model: nn.Module) -> nn.Module:
+def freeze(model: nn.Module, spectral_for: Tensor | Sequence[Tensor] | None = None) -> nn.Module:
     """A copy of `model`, in evaluation, that holds no generators: its kernels are numbers.
 
     Every layer with a continuous kernel becomes an `nn.Conv1d`, `nn.Conv2d` or `nn.Conv3d` with
@@ -27,19 +28,43 @@ def freeze(model: nn.Module) -> nn.Module:
     `torch.compile(fullgraph=True)` take the copy. It learns nothing and has no resolution to set:
     keep the model for that. The model itself is not changed; hooks on its layers are not copied.
 
+    Args:
+        model: any network.
+        spectral_for: the network's input, or inputs, on which the copy shall be fast. A layer that
+            transforms are expected to be faster for, as with long kernels, then becomes one with
+            the kernel's spectrum as numbers. That is for `torch.export` and `torch.compile`:
+            leave it out for ONNX, and for `torch.jit.script`.
+
     Raises:
         UsageError: for a layer that has no kernel size yet, or whose class computes more than
             its convolution.
     """
-    memo = {
-        id(layer): _frozen(name, layer)
-        for name, layer in model.named_modules()
-        if isinstance(layer, CKConv | NJet)
-    }
+    layers = {n: m for n, m in model.named_modules() if isinstance(m, CKConv | NJet)}
+    seen: dict[nn.Module, Tensor] = {}
+    if spectral_for is not None:
+        seen = _inputs_of(model, spectral_for)
+    memo = {id(layer): _frozen(name, layer, seen.get(layer)) for name, layer in layers.items()}
     return copy.deepcopy(model, memo).eval().requires_grad_(False)
 
 
-def _frozen(name: str, layer: CKConv | NJet) -> nn.Module:
+def _inputs_of(model: nn.Module, inputs: Tensor | Sequence[Tensor]) -> dict[nn.Module, Tensor]:
+    """What each continuous-kernel layer is given in an evaluation of `inputs`."""
+    seen: dict[nn.Module, Tensor] = {}
+    hooks = [
+        layer.register_forward_pre_hook(lambda layer, given: seen.update({layer: given[0]}))
+        for layer in model.modules()
+        if isinstance(layer, CKConv)
+    ]
+    try:
+        with _in_evaluation(model):
+            model(*([inputs] if isinstance(inputs, Tensor) else inputs))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return {layer: x if x.ndim > layer.dim + 1 else x[None] for layer, x in seen.items()}
+
+
+def _frozen(name: str, layer: CKConv | NJet, x: Tensor | None) -> nn.Module:
     kind = type(layer)
     if kind.forward not in (CKConv.forward, SepFlexConv.forward, NJet.forward):
         raise UsageError(
@@ -56,8 +81,11 @@ def _frozen(name: str, layer: CKConv | NJet) -> nn.Module:
             "none; run the model once, or load a checkpoint, before you freeze it"
         )
     with _in_evaluation(layer):
-        kernel = layer.sample_kernel().dense()
-    parts = [*_padded_conv(layer, kernel)]
+        kernel = layer.sample_kernel()
+    if x is not None and is_faster_spectral(layer, x, kernel):
+        parts = [SpectralConv(layer, kernel, x)]
+    else:
+        parts = [*_padded_conv(layer, kernel.dense())]
     if isinstance(layer, SepFlexConv):
         parts.append(copy.deepcopy(layer.channel_mixer))
     return parts[0] if len(parts) == 1 else nn.Sequential(*parts)

@@ -34,6 +34,10 @@ class Spectra:
             self._kept[key] = spectrum
             return spectrum
 
+    def items(self) -> list[tuple[Hashable, Tensor]]:
+        """What is kept, by its key."""
+        return list(self._kept.items())
+
     def __len__(self) -> int:
         return len(self._kept)
 

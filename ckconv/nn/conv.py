@@ -12,9 +12,9 @@ from torch import Tensor, nn
 import ckconv.functional as F
 from ckconv.config import ConvConfig, MaskConfig, parse_horizon, time_axis
 from ckconv.functional import FactoredKernel
-from ckconv.functional.geometry import as_uncropped
 from ckconv.nn import calls
 from ckconv.nn.compiling import not_compiled
+from ckconv.nn.constant import convolve
 from ckconv.nn.kernels import Grid
 from ckconv.nn.parts import (
     KernelLike,
@@ -115,21 +115,7 @@ class CKConv(Sized):
             kernel = self._kernel()
             if self.padding == "valid":
                 x = self._beside(x, kernel)
-            sizes = self.kernel_size, kernel.shape[2:]
-            x, padding = as_uncropped(x, self.padding, *sizes, self.dilation, self.causal_axis)
-            return F.conv(
-                x,
-                kernel,
-                self.bias,
-                causal=self.causal_axis is not None,
-                backend=self.backend,
-                stride=self.stride,
-                padding=padding,
-                dilation=self.dilation,
-                groups=self.groups,
-                padding_mode=self.padding_mode,
-                causal_axis=self.causal_axis or 0,
-            )
+            return convolve(self, x, kernel)
 
     def last_step(self, x: Float[Tensor, "B channels L"]) -> Float[Tensor, "B out 1"]:
         """The last step alone of what `forward` gives in 1-D: (B, C, L) -> (B, O, 1)."""

@@ -20,6 +20,7 @@ from ckconv.nn import (
     SepFlexConv1d,
     SepFlexConv2d,
 )
+from ckconv.nn.constant import SpectralConv
 
 SMALL = KernelConfig(no_hidden=8)
 PLAIN = {nn.Conv1d, nn.Conv2d, nn.Conv3d}
@@ -69,6 +70,43 @@ def test_the_numbers_are_the_same(name, use_fft):
     convs = [m for m in frozen.modules() if hasattr(m, "weight")]
     assert {type(conv) for conv in convs} <= PLAIN
     assert not any(p.requires_grad for p in frozen.parameters())
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_a_known_spectrum_gives_the_numbers_of_the_layer(name):
+    torch.manual_seed(0)
+    dim, make = LAYERS[name]
+    layer, x = make(generator=SMALL, use_fft="True").double(), data(dim, dtype=torch.float64)
+    expected = layer(x)
+    frozen = freeze(layer, spectral_for=x)
+    assert [type(m) for m in frozen.modules() if type(m) is SpectralConv] == [SpectralConv]
+    assert not [*frozen.parameters()] or name in ("depthwise", "separable")
+    torch.testing.assert_close(frozen(x), expected, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(frozen(x[0]), expected[0], rtol=1e-12, atol=1e-12)
+    other = data(dim, n=15, dtype=torch.float64)
+    torch.testing.assert_close(frozen(other), layer(other), rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(frozen.half()(x.half()).double(), expected, rtol=0.1, atol=0.1)
+
+
+def test_layers_are_spectral_where_that_is_faster(monkeypatch):
+    long, short = (
+        FlexConv1d(8, 8, n, sigma=s, generator=SMALL) for n, s in ((999, 1.0), (33, 0.05))
+    )
+    model = nn.Sequential(long, short, nn.Flatten())
+    x = torch.randn(2, 8, 1000)
+    expected = model(x)
+    frozen = freeze(model, spectral_for=x)
+    assert [type(m) for m in frozen[1].modules()][-1] is nn.Conv1d
+    assert type(frozen[0]) is SpectralConv and frozen[0].spectrum is not None
+    torch.testing.assert_close(frozen(x), expected, rtol=1e-5, atol=1e-5)
+    assert type(freeze(model)[0]) is nn.Sequential  # anywhere, if nothing is said
+    program = torch.export.export(frozen, (x,))
+    torch.testing.assert_close(program.module()(x), frozen(x))
+    with pytest.raises(UsageError, match="without spectral_for"):
+        torch.jit.script(frozen)
+    with pytest.raises(UsageError, match="without spectral_for"), monkeypatch.context() as patch:
+        patch.setattr(torch.onnx, "is_in_onnx_export", lambda: True)
+        frozen(x)
 
 
 NETWORKS = {
