@@ -31,7 +31,7 @@ PAGES = (
     "benchmarks/*.md",
     "ckernel_fitting/*.md",
 )
-GUIDES = ("layer", "generators")  # the order of the first ones
+GUIDES = ("start", "layer", "generators")  # the order of the first ones
 LINK = re.compile(r"\]\((?!\w+:)([^)#\s]+)")  # to a file
 HEADING = re.compile(r"^# (.*)", re.MULTILINE)
 
