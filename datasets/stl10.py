@@ -16,7 +16,11 @@ FILES = ("train_X.bin", "train_y.bin", "test_X.bin", "test_y.bin")
 
 
 class STL10(ImageDataset):
-    """The labelled images of `root`/stl10_binary, where torchvision puts them."""
+    """The labelled images of `root`/stl10_binary, where torchvision puts them.
+
+    They are read here: torchvision's data set wants the 2.5 GB of images without labels too, and
+    reads all of it at every start to check it.
+    """
 
     name = "STL10"
     channels, size, classes = 3, (96, 96), 10

@@ -19,7 +19,11 @@ from datasets.batches.transforms import Draw
 
 
 class Blur(nn.Module):
-    """Images (B, C, H, W) of any type under a Gaussian of `sigma` pixels; reflected at the edge."""
+    """Images (B, C, H, W) of any type under a Gaussian of `sigma` pixels; reflected at the edge.
+
+    Rows, then columns: torchvision's `gaussian_blur` convolves with the square of the bell, refuses
+    images that are smaller than it reaches, and rounds to other numbers than those on record.
+    """
 
     def __init__(self, sigma: float):
         super().__init__()
@@ -46,7 +50,8 @@ class Resize(nn.Module):
     """Images (B, C, H, W) of any type at another `size`.
 
     As Pillow does, and so the published code: bilinear interpolation antialiases where it shrinks,
-    and the nearest pixel is that nearest to the centre.
+    and the nearest pixel is that nearest to the centre. It is what torchvision's `resize` calls
+    too, which would round pixels of 8 bits before they are normalised.
     """
 
     def __init__(self, size: tuple[int, int], interpolation: str = "bilinear"):

@@ -1,4 +1,9 @@
-"""Fetch and unpack data sets: checked, into a scratch folder first, nothing left behind."""
+"""Fetch and unpack data sets: checked, into a scratch folder first, nothing left behind.
+
+`_fetch` is what pooch would do. What is around it would stay: mirrors in turn, archives that a
+person put beside the folder, a lock over fetching and unpacking, a folder that is there whole or not
+at all.
+"""
 
 from __future__ import annotations
 
@@ -223,7 +228,8 @@ def locked(folder: Path, wait: bool = True) -> Iterator[bool]:
     """Let one process at a time work in `folder`; whether this is the one.
 
     It may not be where the system or the disk has no such locks, or, not to `wait`, where another
-    process has it.
+    process has it. The folder itself is locked: filelock would leave a file among the data, and
+    cannot lock where they may only be read.
     """
     with contextlib.ExitStack() as stack:
         is_locked = False
