@@ -134,6 +134,9 @@ def _compose_and_run(run: Callable[[Config, Job], float | None], arguments: list
     ckconv_commands.refuse(arguments)
     register()
     sys.argv[1:] = readable_arguments(arguments)
+    # For processes that a sweep's launcher starts in whatever folder: submitit's unpickle the run.
+    places = (str(CONFIG_FOLDER.parent), os.environ.get("PYTHONPATH"))
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, places))
 
     @functools.wraps(run)
     def job(cfg: DictConfig) -> float | None:

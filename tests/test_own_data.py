@@ -23,6 +23,7 @@ ROOT = Path(__file__).resolve().parent.parent
 OWN_MODULE = """
 import torch
 
+from ckconv.models import FlexNet
 from ckconv.nn.ck import SIREN
 from datasets.base import Dataset, Split, Splits
 from datasets.task import Task
@@ -41,6 +42,10 @@ class Signs(Dataset):
 
 
 class Slow(SIREN):
+    pass
+
+
+class Tiny(FlexNet):
     pass
 """
 
@@ -159,7 +164,24 @@ def test_series_of_unequal_length_to_their_own_last_step(monkeypatch, tmp_path):
         assert float(row["0"]) == pytest.approx(alone[0].item(), abs=1e-4)
 
 
-def test_classes_of_ones_own_from_another_process_too(monkeypatch, tmp_path):
+LAUNCHERS = {
+    "basic": (),
+    "joblib": ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2"),
+    "submitit": ("hydra/launcher=submitit_local", "hydra.launcher.cpus_per_task=1"),
+}
+
+
+@pytest.mark.parametrize(
+    "launcher",
+    [
+        "basic",
+        pytest.param("joblib", marks=pytest.mark.slow),
+        pytest.param("submitit", marks=pytest.mark.slow),
+    ],
+)
+def test_classes_of_ones_own_from_another_process_too(monkeypatch, tmp_path, launcher):
+    if launcher != "basic":
+        pytest.importorskip(f"hydra_plugins.hydra_{launcher}_launcher")
     (tmp_path / "mine.py").write_text(OWN_MODULE)
     folder = tmp_path / "sweep"
     command = [
@@ -170,16 +192,19 @@ def test_classes_of_ones_own_from_another_process_too(monkeypatch, tmp_path):
         "dataset=mine:Signs",
         "dataset_params.options={length: 9}",
         "kernel.type=mine:Slow",
+        "net.type=mine:Tiny",
         "train.epochs=1",
         "seed=0,1",
+        *LAUNCHERS[launcher],
         f"hydra.sweep.dir={folder}",
     ]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     for job in ("0", "1"):
         assert json.loads((folder / job / "result.json").read_text())["dataset"] == "Signs"
     monkeypatch.chdir(tmp_path)
-    assert "Slow" in repr(ckconv.load(folder / "1"))
+    shown = repr(ckconv.load(folder / "1"))
+    assert "Slow" in shown and "Tiny" in shown
 
 
 @pytest.fixture(scope="module")
