@@ -135,8 +135,9 @@ def _compose_and_run(run: Callable[[Config, Job], float | None], arguments: list
     register()
     sys.argv[1:] = readable_arguments(arguments)
     # For processes that a sweep's launcher starts in whatever folder: submitit's unpickle the run.
-    places = (str(CONFIG_FOLDER.parent), os.environ.get("PYTHONPATH"))
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, places))
+    root, places = str(CONFIG_FOLDER.parent), os.environ.get("PYTHONPATH", "")
+    if root not in places.split(os.pathsep):
+        os.environ["PYTHONPATH"] = f"{root}{os.pathsep}{places}".rstrip(os.pathsep)
 
     @functools.wraps(run)
     def job(cfg: DictConfig) -> float | None:

@@ -1,8 +1,8 @@
 """Fetch and unpack data sets: checked, into a scratch folder first, nothing left behind.
 
 `_fetch` is what pooch would do. What is around it would stay: mirrors in turn, archives that a
-person put beside the folder, a lock over fetching and unpacking, a folder that is there whole or not
-at all.
+person put beside the folder, a lock over fetching and unpacking, a folder that is there whole or
+not at all.
 """
 
 from __future__ import annotations
