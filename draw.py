@@ -20,7 +20,7 @@ from training.sampling_rate import fix_kernel_sizes
 
 @dataclass
 class Draw:
-    checkpoint: str = flag("", "a run's folder, a checkpoint file of a run, or a saved network")
+    checkpoint: str = flag("", "a run's folder or checkpoint, a saved network, a name as digits")
     kernels: str = flag("kernels.pdf", "the picture of masks and kernels: .pdf, .svg or .png")
     spectra: str = flag("", "that of the spectra of 2-D kernels; empty: none")
     device: str = flag("cpu", "auto, cuda, cpu")

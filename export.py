@@ -17,7 +17,7 @@ from training.prediction.deployed import load
 
 @dataclass
 class Export:
-    checkpoint: str = flag("", "a run's folder, a checkpoint file, a saved network, or digits, ...")
+    checkpoint: str = flag("", "a run's folder or checkpoint, a saved network, a name as digits")
     format: str = flag("onnx", ", ".join(FORMATS))
     output: str = flag("", "the file that is written; empty: model.onnx, model.pt2 or model.pt")
 

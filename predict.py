@@ -19,7 +19,7 @@ from training.prediction.table import predictions
 
 @dataclass
 class Predict:
-    checkpoint: str = flag("", "a run's folder, a checkpoint file of a run, or a saved network")
+    checkpoint: str = flag("", "a run's folder or checkpoint, a saved network, a name as digits")
     input: str = flag("", "images, .npz, .csv, .parquet, .ts, .wav: a file, folder or 'pattern'")
     output: str = flag("predictions.csv", "the table of classes and their probabilities")
     batch_size: int = flag(256, "samples that go through the network at once")

@@ -92,8 +92,7 @@ def load(
             folder that `save` wrote, a network that comes with the library, as `digits`, or
             `owner/name` on the Hugging Face hub, where huggingface_hub is installed.
         device: where the network shall be.
-        make: what makes the network of a config and a task, for others than FlexNet, FlexTCN and
-            classes by their path.
+        make: what makes the network of a config and a task, for others than this library's.
 
     Raises:
         UsageError: for a path that is none of these, and for networks that this library does not

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-import ckconv
+from ckconv import trained as library
 from ckconv.trained import Trained, from_plain
 from datasets import Task, named
 from datasets.base import every_nth
@@ -23,7 +23,7 @@ from training.prediction.pictures import request_of
 
 def load(path: str | os.PathLike[str], device: torch.device | str = "cpu") -> Trained:
     """`ckconv.load`, for the networks of this repository too."""
-    return ckconv.load(path, device, make_network)
+    return library.load(path, device, make_network)
 
 
 def make_network(config: Mapping[str, Any], task: Mapping[str, Any]) -> nn.Module:
