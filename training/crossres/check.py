@@ -50,7 +50,7 @@ def check(cfg: Config) -> None:
 
 def _check_epochs(cfg: Config) -> None:
     epochs, warmup = cfg.cross_res.finetune_epochs, cfg.train.scheduler_params.warmup_epochs
-    if epochs < 0 or 0 < epochs <= warmup:
+    if 0 < epochs <= warmup:
         raise UsageError(
             f"cross_res.finetune_epochs={epochs}: give 0 for no fine-tuning, or more than the "
             f"{max(warmup, 0)} of train.scheduler_params.warmup_epochs"

@@ -11,7 +11,7 @@ from itertools import count, repeat
 import torch
 from torch import Tensor, nn
 
-from ckconv.errors import UsageError, check_choice
+from ckconv.errors import UsageError
 from ckconv.nn import keep_kernels
 from datasets.task import Loader, Task
 from program.device import autocast
@@ -26,26 +26,19 @@ Batches = Iterator[tuple[Tensor, Tensor]]
 
 def check(cfg: Config, task: Task) -> None:
     """Raise `UsageError`, naming the flag, for a profile that cannot be made."""
-    params = cfg.profile
-    check_choice("profile.mode", params.mode, ("train", "evaluate"))
-    check_choice("profile.data_mode", params.data_mode, ("fake", "dataset"))
-    if params.n_batches < 1:
-        raise UsageError(f"profile.n_batches={params.n_batches}: give 1 or more")
-    if params.warmup < 0:
-        raise UsageError(f"profile.warmup={params.warmup}: give 0 or more")
     if cfg.train.compile:
         raise UsageError(
             "train.compile=True: compiled code does not tell its layers apart; profile without it"
         )
-    shape = list(params.data_shape)
+    shape = list(cfg.profile.data_shape)
     if not shape:
         return
-    if params.data_mode == "dataset":
+    if cfg.profile.data_mode == "dataset":
         raise UsageError(
             f"profile.data_shape={shape}: profile.data_mode=dataset takes the data set's own "
             "batches; leave it empty, or use profile.data_mode=fake"
         )
-    if len(shape) != 2 + task.dim or min(shape) < 1 or shape[1] != task.in_channels:
+    if len(shape) != 2 + task.dim or shape[1] != task.in_channels:
         sides = ("length",) if task.dim == 1 else ("height", "width")
         example = ",".join(map(str, (cfg.train.batch_size, task.in_channels, *task.size)))
         raise UsageError(
