@@ -59,12 +59,12 @@ def check_fresh(folder: Path) -> None:
     """Raise `FolderTaken` for a folder that holds the results or the weights of a run."""
     found = [name for name in (RESULT, LAST, BEST, PROFILE) if (folder / name).exists()]
     if found:
-        goes_on = (
-            f"{as_typed('train.resume', folder)} continues it; " if (folder / LAST).exists() else ""
-        )
+        of, goes_on = others(folder), ""
+        if (folder / LAST).exists() and not of:
+            goes_on = f"{as_typed('train.resume', folder)} continues it; "
         raise FolderTaken(
-            f"{folder}: holds the {found[0]} of an earlier run, which stays as it is; {goes_on}"
-            "give another folder with hydra.run.dir"
+            f"{folder}: holds the {found[0]} of an earlier run{of and f' of {of}'}, which stays as "
+            f"it is; {goes_on}give another folder with hydra.run.dir"
         )
 
 

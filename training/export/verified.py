@@ -56,7 +56,7 @@ def export(trained: Trained, kind: str, path: Path) -> Exported:
     with complete(path) as temporary:
         try:
             form.write(frozen, samples[0], free, about, temporary)
-        except UsageError:
+        except (UsageError, OSError):
             raise
         except Exception as error:  # the exporters have many kinds, for a layer they do not know
             reason = " ".join(str(error).split())[:300]

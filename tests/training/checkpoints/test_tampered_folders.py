@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+from cfg.flags import plain
+from cfg.schema import Config
+
 import copy
 import math
+from dataclasses import asdict
 
 import pytest
 import torch
 from fakes import TASK, NullLog, make_config, make_loaders, make_model
 
+import ckconv
 from ckconv import UsageError
+from ckconv.checkpoint import FORMAT
+from datasets.task import Task
+from models import build_model
+from program.command_line import compose
 from training import checkpoints
+from training.checkpoints.pretrained import adopt
 from training.checkpoints.saved import check_saved, fitting
 from training.loop import fit
 
@@ -115,3 +125,66 @@ def test_what_a_layer_fills_in_itself_may_be_missing(run):
     model = Newer()
     progress = fit(model, make_loaders(), TASK, make_config(epochs=1), folder, NullLog(), content)
     assert progress.epoch == 1 and torch.equal(model.rate, torch.ones(2))
+
+
+# ----- a trained network's file, read to use it ---------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def trained():
+    """The content of a checkpoint of a small FlexNet."""
+    config = Config()
+    config.net.no_hidden, config.net.no_blocks, config.kernel.no_hidden = 4, 1, 8
+    config.conv.horizon = "9"
+    task = Task("Digits", 1, 10, (8, 8), 100)
+    return {
+        "format": FORMAT,
+        "model": build_model(config, task).state_dict(),
+        "config": plain(config),
+        "task": asdict(task),
+        "normalisation": None,
+        "data": {},
+    }
+
+
+CHANGES = [
+    (("model",), None),
+    (("model",), [1, 2]),
+    (("model", "stem.bias"), None),
+    (("model", "stem.bias"), "text"),
+    (("model", "stem.bias"), torch.ones(2, 3)),
+    (("model", "stem.bias"), torch.full((4,), math.nan)),
+    (("config",), None),
+    (("config",), "text"),
+    (("config", "net"), None),
+    (("config", "net", "no_hidden"), "many"),
+    (("config", "net", "type"), "Nothing"),
+    (("task",), {"name": 3}),
+    (("task", "size"), "8x8"),
+    (("normalisation",), [1]),
+    (("normalisation",), {"mean": "text", "std": 1, "scale": 1}),
+    (("data",), None),
+]
+
+
+def test_the_file_of_a_trained_network_is_read(trained, tmp_path):
+    torch.save(trained, tmp_path / "best.pt")
+    assert ckconv.load(tmp_path / "best.pt").predict(torch.zeros(1, 1, 8, 8)).shape == (1, 10)
+
+
+@pytest.mark.parametrize("place, value", CHANGES)
+def test_no_part_of_it_ends_in_a_stack(trained, tmp_path, place, value):
+    torch.save(put(trained, place, value), tmp_path / "best.pt")
+    with pytest.raises(UsageError, match=r"best\.pt: "):
+        ckconv.load(tmp_path / "best.pt")
+
+
+def test_starting_from_it_takes_its_strings_literally(trained, tmp_path, monkeypatch):
+    monkeypatch.setenv("SECRET", "s3cret")
+    changed = put(trained, ("config", "net", "norm"), "${oc.env:SECRET}")
+    torch.save(changed, tmp_path / "best.pt")
+    cfg = compose(["pretrained=True", f"pretrained_params.filepath={tmp_path / 'best.pt'}"])
+    assert plain(adopt(cfg))["net"]["norm"] == "${oc.env:SECRET}"
+    torch.save(put(trained, ("config",), None), tmp_path / "best.pt")
+    with pytest.raises(UsageError, match=r"best\.pt: does not fit this run"):
+        adopt(cfg)
