@@ -20,7 +20,7 @@ from training.prediction.table import predictions
 @dataclass
 class Predict:
     checkpoint: str = flag("", "a run's folder or checkpoint, a saved network, a name as digits")
-    input: str = flag("", "images, .npz, .csv, .parquet, .ts, .wav: a file, folder or 'pattern'")
+    input: str = flag("", "images, .npz, .csv, .parquet, .ts, .wav: a file, folder, 'pattern' or -")
     output: str = flag("predictions.csv", "the table of classes and their probabilities")
     batch_size: int = flag(256, "samples that go through the network at once")
     device: str = flag("auto", "auto, cuda, cpu")

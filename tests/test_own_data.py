@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import subprocess
 import sys
@@ -310,6 +311,17 @@ class TestLoad:
         given = [f"checkpoint={folder}", f"input={data}", "device=cpu", *flags]
         assert run(monkeypatch, predict, *given) == 1
         assert said in capsys.readouterr().err
+
+    def test_the_names_of_files_on_the_standard_input(self, tmp_path, monkeypatch):
+        for name in ("b.npz", "a.npz", "c.npz"):
+            np.savez(tmp_path / name, x=np.zeros((1, 1, 8, 8)))
+        names = f"{tmp_path / 'b.npz'}\n\n{tmp_path / 'a.npz'}\n"
+        monkeypatch.setattr(sys, "stdin", io.StringIO(names))
+        rows = rows_of(monkeypatch, tmp_path, Path("digits"), Path("-"))
+        assert [Path(row["input"]).name for row in rows] == ["b.npz[0]", "a.npz[0]"]
+        monkeypatch.setattr(sys, "stdin", io.StringIO("nowhere\n"))
+        flags = ["checkpoint=digits", "input=-", f"output={tmp_path / 'none.csv'}"]
+        assert run(monkeypatch, predict, *flags) == 1 and not (tmp_path / "none.csv").exists()
 
     def test_pictures_of_digits(self, folder, tmp_path, monkeypatch):
         from sklearn.datasets import load_digits

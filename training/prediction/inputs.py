@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -26,8 +27,11 @@ READERS: dict[str, Callable[[Path, Trained], Iterator[Sample]]] = {  # by the fi
 def files_of(given: str) -> list[Path]:
     """The files that a path, a folder or a pattern as `'photos/*.png'` names, sorted.
 
-    Raises `UsageError` where there are none that can be read.
+    `-` stands for the names on the standard input, one a line. Raises `UsageError` where there are
+    none that can be read.
     """
+    if given == "-":
+        return [path for line in sys.stdin.read().splitlines() if line for path in files_of(line)]
     path = Path(given).expanduser()
     found = [path] if path.is_file() else sorted(map(Path, glob.glob(given)))
     if path.is_dir():
@@ -35,7 +39,8 @@ def files_of(given: str) -> list[Path]:
         found = [child for child in found if child.suffix.lower() in READERS]
     if not given or not found:
         raise UsageError(
-            f"input={given}: there are no files; give one, a folder, or a pattern in quotes"
+            f"input={given}: there are no files; give one, a folder, a pattern in quotes, or - for "
+            "the names on the standard input"
         )
     return found
 
