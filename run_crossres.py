@@ -20,8 +20,8 @@ from training.crossres.spectra import save_spectra
 from training.crossres.stages import CrossRes
 from training.network import prepared_network
 from training.report.figures import save_kernels
+from training.report.logs import RunLog
 from training.report.pictures import optional
-from training.report.wandb_log import WandbLog
 from training.validate import prepare, validate, validate_task
 
 
@@ -41,7 +41,7 @@ def main(cfg: Config, job: Job) -> None:
     model, _, device = prepared_network(cfg, task, job.folder, saved)
     if distributed.is_main():
         write_config(job.folder, cfg)
-    with WandbLog(cfg, plain(cfg), job.folder, saved) as wandb:
+    with RunLog(cfg, plain(cfg), job.folder, saved) as wandb:
         record = Record(job.folder, wandb, is_continued=saved is not None)
         run = CrossRes(cfg, task, model, record, saved)
         run.source()

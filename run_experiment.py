@@ -19,9 +19,9 @@ from training.network import prepared_network
 from training.report.begin import beginning
 from training.report.epochs import EpochLog, results_text
 from training.report.figures import save_kernels
+from training.report.logs import RunLog
 from training.report.pictures import optional
 from training.report.result import result, table
-from training.report.wandb_log import WandbLog
 from training.sampling_rate import tested
 from training.validate import prepare, validate, validate_task
 
@@ -42,7 +42,7 @@ def main(cfg: Config, job: Job) -> float | None:
     if distributed.is_main():
         write_config(job.folder, cfg)
     before = progress = None
-    with WandbLog(cfg, plain(cfg), job.folder, saved) as wandb:
+    with RunLog(cfg, plain(cfg), job.folder, saved) as wandb:
         if cfg.test.before_train:
             before = tested(model, loaders.test, task, cfg)
             print(f"before training: {results_text('test', before)}")

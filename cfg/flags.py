@@ -19,6 +19,7 @@ NEUTRAL = (
     "dataset_params.workers",
     "debug",
     "device",
+    "logger",
     "profile.",
     "summary",
     "test.",

@@ -171,6 +171,7 @@ class Config:
     pretrained_params: PretrainedParams = field(default_factory=PretrainedParams)
     pretrained_wandb: bool = False
     pretrained_wandb_params: PretrainedWandbParams = field(default_factory=PretrainedWandbParams)
+    logger: str = choice("wandb", ("wandb", "tensorboard", "both", "none"))
     wandb: Wandb = field(default_factory=Wandb)
     device: str = choice("auto", ("auto", "cuda", "cpu"))
     debug: bool = False

@@ -335,7 +335,7 @@ class Recorder:
 
 
 def test_what_wandb_is_told(tmp_path, monkeypatch, no_pictures):
-    monkeypatch.setattr(run_crossres, "WandbLog", Recorder)
+    monkeypatch.setattr(run_crossres, "RunLog", Recorder)
     assert run(monkeypatch, tmp_path) == 0
     assert [step for step, _ in Recorder.rows] == [1, 2, 3, 4]
     assert "source/train/loss" in Recorder.rows[1][1]

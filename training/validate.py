@@ -6,11 +6,11 @@ from cfg.schema import Config, Train
 
 from operator import attrgetter
 
-from ckconv import by_path, fields
+from ckconv import by_path, fields, nn
 from ckconv.errors import UsageError, check_choice
-from ckconv.nn import ck
 from datasets.task import Task
 from program.device import draw_seed
+from training.report.tensorboard_log import check_installed
 from training.tables import BY_PATH, TABLES
 
 
@@ -34,9 +34,10 @@ def validate(cfg: Config) -> None:
         given = attrgetter(flag)(cfg)
         if not (flag in BY_PATH and by_path.is_path(given)):
             check_choice(flag, given, table)
-    ck.check(cfg.kernel)
+    nn.ck.check(cfg.kernel)
     _check_training(cfg.train)
     _check_summary(list(cfg.summary))
+    check_installed(cfg.logger)
 
 
 def validate_task(cfg: Config, task: Task) -> None:

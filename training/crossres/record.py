@@ -17,8 +17,8 @@ from training import checkpoints
 from training.checkpoints.saved import DoesNotFit, check_saved, fitting
 from training.report.epochs import EpochLog, results_text
 from training.report.layers import generated_layers
+from training.report.logs import RunLog
 from training.report.progress import Progress
-from training.report.wandb_log import WandbLog
 
 SOURCE, AS_IS, FINE_TUNED = "source", "as_is", "fine_tuned"
 
@@ -32,7 +32,7 @@ class Record:
         is_continued: whether the run goes on where it was stopped; a new one takes nothing over.
     """
 
-    def __init__(self, folder: Path, wandb: WandbLog, is_continued: bool) -> None:
+    def __init__(self, folder: Path, wandb: RunLog, is_continued: bool) -> None:
         self.folder, self.wandb = folder, wandb
         self.results: dict[str, dict[str, Any]] = {}
         if not is_continued:
@@ -111,7 +111,7 @@ def read_stages(path: Path) -> dict[str, dict[str, Any]]:
 class _StageLog:
     """A run's log for one of its stages: under the stage's name, with epochs counted on."""
 
-    def __init__(self, wandb: WandbLog, stage: str, epochs_before: int) -> None:
+    def __init__(self, wandb: RunLog, stage: str, epochs_before: int) -> None:
         self.wandb, self.stage, self.epochs_before = wandb, stage, epochs_before
 
     @property

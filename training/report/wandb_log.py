@@ -115,7 +115,9 @@ def _start(flags: Wandb, config: dict[str, Any], folder: Path, run_id: str | Non
             continue
         if attempt == "offline":
             why = "no account on this machine" if mode == "offline" else reason
-            print(f"W&B: {why}; logging offline to {directory / 'wandb'}")
+            place = directory / "wandb"
+            sent = f"with an account, wandb sync {place}/offline-run-* sends it"
+            print(f"W&B: {why}; logging offline to {place} ({sent})")
         return run
     print(f"W&B: could not start ({reason}); this run is logged to its own files only")
     return None

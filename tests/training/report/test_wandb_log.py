@@ -72,7 +72,8 @@ def test_without_a_network_it_goes_offline_and_says_why(started, tmp_path, monke
     WandbLog(Config(), {}, tmp_path)
     assert started[0] == ["online", "offline"]
     assert capsys.readouterr().out == (
-        f"W&B: no route to host; logging offline to {tmp_path / 'wandb'}\n"
+        f"W&B: no route to host; logging offline to {tmp_path / 'wandb'} (with an account, wandb "
+        f"sync {tmp_path / 'wandb'}/offline-run-* sends it)\n"
     )
 
 
