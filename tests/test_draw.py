@@ -28,11 +28,23 @@ def folder(tmp_path_factory) -> Path:
 
 
 def test_pictures_for_a_paper(folder, tmp_path):
-    kernels, spectra = tmp_path / "k.pdf", tmp_path / "s.svg"
-    done = command("draw.py", f"checkpoint={folder}", f"kernels={kernels}", f"spectra={spectra}")
+    files = {
+        "kernels": "k.pdf",
+        "spectra": "s.svg",
+        "receptive": "r.png",
+        "curves": "c.pdf",
+        "sizes": "z.svg",
+    }
+    flags = [f"{name}={tmp_path / file}" for name, file in files.items()]
+    done = command("draw.py", f"checkpoint={folder}", *flags)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.strip() == f"drew {kernels} and {spectra}"
-    assert kernels.read_bytes().startswith(b"%PDF") and "<svg" in spectra.read_text()
+    *table, said = done.stdout.splitlines()
+    assert said == "drew " + " and ".join(str(tmp_path / file) for file in files.values())
+    assert table[1].split()[:4] == ["layer", "own", "kernel", "at"]
+    assert [line.split()[0] for line in table[2:]] == ["stem", "blocks.0.conv1", "blocks.0.conv2"]
+    begins = {"pdf": b"%PDF", "svg": b"<?xml", "png": b"\x89PNG"}
+    for file in files.values():
+        assert (tmp_path / file).read_bytes().startswith(begins[file[2:]])
 
 
 @pytest.mark.parametrize(
@@ -40,8 +52,12 @@ def test_pictures_for_a_paper(folder, tmp_path):
     [
         ((), "checkpoint: give a run's folder or a checkpoint"),
         (("checkpoint={folder}", "kernels={folder}/k.bmp"), "k.bmp"),
+        (
+            ("checkpoint={folder}/none/best.pt", "curves=c.png"),
+            "curves: is drawn from the metrics.csv",
+        ),
     ],
-    ids=["no checkpoint", "no such kind of picture"],
+    ids=["no checkpoint", "no such kind of picture", "no epochs"],
 )
 def test_a_mistake_is_one_sentence(folder, flags, words):
     done = command("draw.py", *(text.format(folder=folder) for text in flags))

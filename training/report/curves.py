@@ -46,7 +46,7 @@ def save_curves(history: Sequence[Row], path: Path, title: str = "") -> None:
     """Draw losses, results and the learning rate over the epochs; nothing without an epoch."""
     if not history:
         return
-    metric = next((name for name in RESULTS if any(_columns(history, name))), None)
+    metric = next((name for name in RESULTS if _columns(history, name)), None)
     with picture(path, 10 if metric else 7, 2.9) as figure:
         figure.suptitle(title, fontsize=10)
         axes = iter(figure.subplots(1, 3 if metric else 2))
@@ -69,6 +69,29 @@ def draw_results(axis: Axes, history: Sequence[Row], name: str, text: str) -> No
             axis.plot(epochs, factor * values, color=colour, lw=1.3, label=split, **_marks(history))
     axis.set(title=text, xlabel="epoch")
     axis.legend()
+
+
+def draw_runs(
+    figure: Figure, runs: Sequence[tuple[str, Sequence[Row]]], colours: Sequence[str]
+) -> None:
+    """Loss and result of several runs, (name, rows) each: what is trained on in dashes."""
+    every = [row for _, history in runs for row in history]
+    metric = next((name for name in RESULTS if _columns(every, name)), None)
+    names = ["loss", *([metric] if metric else [])]
+    axes = figure.subplots(1, len(names), squeeze=False)[0]
+    for axis, name in zip(axes, names):
+        factor = 100 if name == "accuracy" else 1
+        for index, (_, history) in enumerate(runs):
+            colour, styles = colours[index % len(colours)], ("--", "-", "-")
+            for split, style in zip(SPLITS, styles):
+                epochs, values = series(history, f"{split}_{name}")
+                lines = {"color": colour, "ls": style, "lw": 0.8 if style == "--" else 1.4}
+                axis.plot(epochs, factor * values, **lines, **_marks(history))
+        axis.set(title=f"{RESULTS.get(name, name)}; dashed: training", xlabel="epoch")
+        _over_epochs(axis)
+    handles = [axes[0].plot([], [], color=colours[i % len(colours)])[0] for i in range(len(runs))]
+    place = {"loc": "outside lower center", "ncols": min(len(runs), 4)}
+    figure.legend(handles, [label for label, _ in runs], **place)
 
 
 def series(history: Sequence[Row], column: str) -> tuple[np.ndarray, np.ndarray]:
@@ -161,7 +184,7 @@ def _draw_profiles(figure: Figure, axis: Axes, sides: dict) -> None:
     epochs = next(iter(sides.values()))[0]
     chosen = np.unique(np.linspace(0, len(epochs) - 1, min(MOMENTS, len(epochs))).round())
     places = np.arange(len(sides))
-    for share, index in zip(np.linspace(0.85, 0, len(chosen)), chosen.astype(int)):
+    for share, index in zip(np.linspace(0, 0.85, len(chosen))[::-1], chosen.astype(int)):
         heights = [values[min(index, len(values) - 1)] for _, values in sides.values()]
         is_last = index == chosen[-1]
         axis.plot(

@@ -11,7 +11,7 @@ from program.folder import CURVES, SIZES
 from training.report.curves import Row, save_curves, save_sizes
 from training.report.pictures import optional
 
-SHARE = 0.04  # of a training's time that may go into its pictures
+SHARE = 0.05  # of a training's time that may go into its pictures
 
 
 class LivePictures:
