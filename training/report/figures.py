@@ -99,8 +99,8 @@ def _draw_line(axis: Axes, layer: Layer, is_causal: bool) -> None:
     limit = max(np.abs(kernels).max(), 1e-12)
     if layer.mask is not None:
         mask, places = limit * _mask_values(layer), _steps(np.arange(full), full, is_causal)
-        axis.fill_between(places, -mask, mask, color=PALE, lw=0)
-    axis.axhline(0, color=PALE, lw=0.6)
+        axis.fill_between(places, -mask, mask, color=PALE, lw=0, zorder=0)
+    axis.axhline(0, color=PALE, lw=0.6, zorder=0)
     steps = _steps(np.arange(first, first + used), full, is_causal)
     points = {"ls": "none", "marker": "o", "ms": 2} if used <= FEW else {"lw": 0.9}
     for kernel, colour in zip(kernels, SERIES):
