@@ -10,12 +10,12 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from ckconv.antialiasing.colours import INK, LINE, NYQUIST, POSITIVE, SIGNED
 from ckernel_fitting.fit import Fit
 from ckernel_fitting.targets import Target
 
-TARGET, FIT, ERROR = "#333333", "#1f6fb4", "#c8442f"
+TARGET, FIT, ERROR = INK, LINE, NYQUIST
 LOWEST_DB = -100.0
-DIVERGING, SPECTRAL = "RdBu_r", "magma"
 STYLE = {"fontsize": 9}
 
 
@@ -63,7 +63,7 @@ def _draw_2d(axes: NDArray, arrays: list, names: tuple[str, ...], span: tuple[fl
     largest = float(np.abs(error).max()) or 1.0
     show_image(axes[0, 0], target, target)
     show_image(axes[0, 1], fitted, target)
-    shown = axes[0, 2].imshow(tile(error).mean(-1), cmap=DIVERGING, vmin=-largest, vmax=largest)
+    shown = axes[0, 2].imshow(tile(error).mean(-1), cmap=SIGNED, vmin=-largest, vmax=largest)
     axes[0, 2].figure.colorbar(shown, ax=axes[0, 2], fraction=0.046, pad=0.03, format="%.0e")
     decibels, extent = _spectra_2d(arrays)
     for column, name in enumerate(names):
@@ -71,7 +71,7 @@ def _draw_2d(axes: NDArray, arrays: list, names: tuple[str, ...], span: tuple[fl
         axes[0, column].set_axis_off()
         below = axes[1, column]
         shown = below.imshow(
-            decibels[column], cmap=SPECTRAL, vmin=LOWEST_DB, vmax=0, extent=extent, aspect="auto"
+            decibels[column], cmap=POSITIVE, vmin=LOWEST_DB, vmax=0, extent=extent, aspect="auto"
         )
         below.set_box_aspect(target.shape[1] / target.shape[2])
         below.set_xlabel("cycles per unit of position", **STYLE)
@@ -108,7 +108,7 @@ def show_image(axis: Axes, values: NDArray, like: NDArray) -> None:
     image = tile(values)
     if image.shape[-1] == 1:
         if low < 0:  # a signed pattern: white is zero
-            low, high, colors = -max(-low, high), max(-low, high), DIVERGING
+            low, high, colors = -max(-low, high), max(-low, high), SIGNED
         else:
             low, high, colors = (low, high, "gray") if low < high else (0.0, max(1.0, high), "gray")
         axis.imshow(image[..., 0], cmap=colors, vmin=low, vmax=high)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from ckconv.antialiasing.colours import BOUND, LINE, NYQUIST, SIGNED, STYLE
 from ckconv.antialiasing.frequencies import bound, nyquist
 from ckconv.antialiasing.loss import regularizer
 from ckconv.config import ConvConfig, KernelConfig, MaskConfig, RegularizeConfig
@@ -17,55 +18,57 @@ from ckconv.nn.ck import GENERATORS
 from ckconv.nn.conv import CKConv, FlexConv
 from ckconv.spectra import measure, sampled
 
-INK, MUTED, LINE, NYQUIST, BOUND = "#222222", "#777777", "#2a5d8f", "#c0392b", "#1e8449"
 FLOOR_DB = -60.0
+HEADROOM_DB = 24.0  # over the spectra, for words that no line crosses
 GAUSS_STDDEVS = RegularizeConfig.gauss_stddevs
-BEHIND_TEXT = {"boxstyle": "square,pad=0.1", "facecolor": "white", "alpha": 0.8, "linewidth": 0}
 
 
 def draw(layers: Mapping[str, CKConv], path: Path, kernel_size: int, finer: int = 4) -> None:
     """Draw a row of three panels for the first kernel of each layer, on the CPU.
 
-    The kernel with `kernel_size` samples on [-1, 1]; with `finer` times as many steps; the
-    spectrum of the function behind it, with its analytic bound where it has one, and Nyquist's
-    frequencies of both samplings. Needs matplotlib.
+    The kernel with `kernel_size` samples on [-1, 1]; with `finer` times as many steps, in the same
+    colours; the spectrum of the function behind it, with its analytic bound where it has one, and
+    Nyquist's frequencies of both samplings. 1-D samples lie on the function. Needs matplotlib.
     """
     from matplotlib import rc_context
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    style = {"font.size": 8, "axes.edgecolor": MUTED, "axes.linewidth": 0.6, "text.color": INK}
-    with rc_context(style):
-        figure = Figure(figsize=(8.4, 1.65 * len(layers) + 0.5), layout="constrained")
+    with rc_context(STYLE):
+        figure = Figure(figsize=(8.8, 1.8 * len(layers) + 0.5), layout="constrained")
         FigureCanvasAgg(figure)
-        axes = figure.subplots(len(layers), 3, squeeze=False, width_ratios=(1, 1, 2.2))
+        axes = figure.subplots(len(layers), 3, squeeze=False, width_ratios=(1, 1.22, 2.2))
         for index, (name, layer) in enumerate(layers.items()):
             row = axes[index]
-            for panel, factor in zip(row, (1, finer)):
-                _draw_kernel(panel, layer, kernel_size, factor)
-            row[0].set_ylabel(name, fontsize=9, color=INK)
+            _draw_kernels(row[:2], layer, kernel_size, finer)
+            row[0].set_ylabel(name, fontsize=9)
             _draw_spectrum(row[2], layer, kernel_size, finer)
             if index < len(layers) - 1:
                 row[2].tick_params(labelbottom=False)
-        axes[0, 0].set_title(f"{kernel_size} samples per axis", fontsize=9)
-        axes[0, 1].set_title(f"{(kernel_size - 1) * finer + 1} samples", fontsize=9)
-        axes[0, 2].set_title("spectrum (dB) over cycles per unit", fontsize=9)
+        axes[0, 0].set_title(f"{kernel_size} samples per axis")
+        axes[0, 1].set_title(f"{(kernel_size - 1) * finer + 1} samples")
+        axes[-1, 2].set_xlabel("cycles per unit")
         figure.savefig(path, dpi=110)
 
 
-def _draw_kernel(panel: Any, layer: CKConv, kernel_size: int, finer: int) -> None:
-    kernel = sampled(layer, kernel_size, finer)[0].numpy()
-    limit = abs(kernel).max()
-    if layer.dim == 3:
-        kernel = kernel[len(kernel) // 2]  # the slice in the middle
+def _draw_kernels(panels: Sequence[Any], layer: CKConv, kernel_size: int, finer: int) -> None:
+    """A kernel in both samplings: images in one scale, or points on the function behind them."""
+    kernels = [sampled(layer, kernel_size, factor)[0].numpy() for factor in (1, finer)]
+    limit = max(max(abs(kernel).max() for kernel in kernels), 1e-12)
+    for panel, kernel in zip(panels, kernels):
+        if layer.dim == 3:
+            kernel = kernel[len(kernel) // 2]  # the slice in the middle
+        if layer.dim > 1:
+            shown = panel.imshow(kernel, cmap=SIGNED, vmin=-limit, vmax=limit)
+        else:
+            function = sampled(layer, kernel_size, 16 * finer)[0].numpy()
+            panel.plot(torch.linspace(-1, 1, len(function)).numpy(), function, color=LINE, lw=0.8)
+            positions = torch.linspace(-1, 1, len(kernel)).numpy()
+            panel.plot(positions, kernel, color=LINE, ls="none", marker="o", ms=2)
+            panel.set(xlim=(-1.03, 1.03), ylim=(-1.1 * limit, 1.1 * limit))
+        panel.set(xticks=[], yticks=[])
     if layer.dim > 1:
-        panel.imshow(kernel, cmap="RdBu_r", vmin=-limit, vmax=limit, interpolation="nearest")
-    else:
-        positions = torch.linspace(-1, 1, len(kernel)).numpy()
-        marker = {"marker": ".", "markersize": 3} if finer == 1 else {}
-        panel.plot(positions, kernel, color=LINE, linewidth=0.8, **marker)
-        panel.set_xlim(-1, 1)
-    panel.set(xticks=[], yticks=[])
+        panels[1].figure.colorbar(shown, ax=panels[1], fraction=0.05, pad=0.03)
 
 
 def _draw_spectrum(panel: Any, layer: CKConv, kernel_size: int, finer: int) -> None:
@@ -77,33 +80,31 @@ def _draw_spectrum(panel: Any, layer: CKConv, kernel_size: int, finer: int) -> N
     panel.fill_between(edges, level, FLOOR_DB, step="post", color=LINE, alpha=0.25, linewidth=0)
     panel.step(edges, level, where="post", color=LINE, linewidth=0.9)
     for samples, style in ((kernel_size, "-"), (fine_size, ":")):
-        _mark(panel, nyquist(samples), end, f"Nyquist of {samples}", NYQUIST, style, 0.93)
+        _mark(panel, nyquist(samples), end, f"Nyquist of {samples}", NYQUIST, style, 18.0)
     share = spectrum.above(nyquist(kernel_size))
     text = f"{100 * share:.2g} % of the energy aliases"
     try:
         highest = bound(layer, GAUSS_STDDEVS).item()
-        _mark(panel, highest, end, f"bound, {highest:.1f}", BOUND, "--", 0.78)
+        _mark(panel, highest, end, f"bound {highest:.1f}", BOUND, "--", 8.0)
     except UsageError:
         text += "; no analytic bound"
-    place = {"ha": "right", "transform": panel.transAxes, "bbox": BEHIND_TEXT}
-    panel.text(0.99, 0.6, text, color=INK, fontsize=7, **place)
-    panel.set(xlim=(0, end), ylim=(FLOOR_DB, 3), yticks=[0, -20, -40, FLOOR_DB])
-    panel.tick_params(colors=MUTED, labelsize=7, width=0.5, length=2)
+    panel.set_title(text, loc="right", fontsize=7)
+    ticks = [0, -20, -40, FLOOR_DB]
+    panel.set(xlim=(0, end), ylim=(FLOOR_DB, HEADROOM_DB), yticks=ticks, ylabel="dB")
+    panel.tick_params(width=0.5, length=2)
     panel.spines[["top", "right"]].set_visible(False)
 
 
 def _mark(
     panel: Any, x: float, end: float, text: str, color: str, style: str, height: float
 ) -> None:
-    """A vertical line with its name; past the end of the axis, the name with an arrow."""
+    """A vertical line with its name over it; past the end of the axis, the name with an arrow."""
     beyond = x > end
     if not beyond:
-        panel.axvline(x, color=color, linewidth=1.1, linestyle=style)
-    text = f"{text} \u2192" if beyond else f" {text}"
-    right = beyond or x > 0.7 * end
-    place = {"ha": "right" if right else "left", "va": "center", "bbox": BEHIND_TEXT}
-    where = panel.get_xaxis_transform()
-    panel.text(min(x, end), height, f"{text} ", color=color, fontsize=7, transform=where, **place)
+        panel.plot([x, x], [FLOOR_DB, 2.0], color=color, linewidth=1.1, linestyle=style)
+    side = "right" if x > 0.9 * end else "left" if x < 0.1 * end else "center"
+    text = f"{text} \u2192" if beyond else text
+    panel.text(min(x, end), height, text, color=color, fontsize=7, ha=side, va="center")
 
 
 def main(arguments: list[str] | None = None) -> None:
