@@ -35,7 +35,7 @@ def network_data(network: nn.Module, title: str = "", kernels: int = KERNELS) ->
     layers = {
         name: copy.deepcopy(module).cpu().float().eval()
         for name, module in network.named_modules()
-        if isinstance(module, CKConv) and module.kernel_size is not None
+        if isinstance(module, CKConv) and module.kernel_size
     }
     if not layers:
         raise UsageError(f"{title or 'the network'}: has no layers with continuous kernels")

@@ -86,5 +86,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def fix_sizes(network: nn.Module, channels: int, size: Sequence[int]) -> None:
     """Show a network whose checkpoint has no kernel sizes an input, which fixes them."""
     layers = [module for module in network.modules() if isinstance(module, CKConv)]
-    if any(layer.kernel_size is None for layer in layers):
+    if not all(layer.kernel_size for layer in layers):
         network(torch.zeros(1, channels, *size))
