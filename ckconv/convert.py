@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from fnmatch import fnmatchcase
 
 from torch import nn
+from torch.nn.modules.lazy import LazyModuleMixin
+from torch.nn.parameter import is_lazy
 
 from ckconv import nn as layers
 from ckconv.config import parse_horizon
@@ -15,7 +17,8 @@ from ckconv.errors import UsageError
 from ckconv.functional.geometry import per_axis
 from ckconv.nn import CKConv, FlexConv, SepFlexConv
 
-_CONV = {nn.Conv1d: 1, nn.Conv2d: 2, nn.Conv3d: 3}
+_CONV = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+_TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 _KINDS: dict[type[CKConv], dict[int, type[CKConv]]] = {
     CKConv: {1: layers.CKConv1d, 2: layers.CKConv2d, 3: layers.CKConv3d},
     FlexConv: {1: layers.FlexConv1d, 2: layers.FlexConv2d, 3: layers.FlexConv3d},
@@ -35,9 +38,10 @@ def convert(
     """A copy of `model` whose convolutions have continuous kernels, to be trained.
 
     Every `nn.Conv1d`, `nn.Conv2d` and `nn.Conv3d` with an odd kernel of more than one sample is
-    replaced; stride, groups, dilation, padding and its mode, bias, dtype and device stay, and so
-    do the outputs' sizes. The new kernels start as those of any new layer; all else of the network
-    keeps its weights. The model itself is not changed.
+    replaced, none that is transposed or has a forward pass of its own; stride, groups, dilation,
+    padding and its mode, bias, dtype and device stay, and so do the outputs' sizes. The new kernels
+    start as those of any new layer; all else of the network keeps its weights. The model itself is
+    not changed.
 
         model = ckconv.convert(torchvision.models.resnet18(), like=SepFlexConv, only="layer?.*")
 
@@ -58,7 +62,8 @@ def convert(
         kinds = ", ".join(kind.__name__ for kind in _KINDS)
         raise UsageError(f"like={getattr(like, '__name__', like)}: choose one of {kinds}")
     settings = {"kernel_size": 33, **settings}
-    found = {n: m for n, m in model.named_modules() if type(m) in _CONV and _is_meant(n, m, only)}
+    convs = (pair for pair in model.named_modules() if isinstance(pair[1], _CONV + _TRANSPOSED))
+    found = {name: conv for name, conv in convs if _is_meant(name, conv, only)}
     new, kept = _replacements(model, found, like, only, settings)
     converted = copy.deepcopy(model, {id(found[name]): layer for name, layer in new.items()})
     if say is not None:
@@ -100,6 +105,13 @@ def _is_meant(name: str, conv: nn.Module, only: Only | None) -> bool:
 def _why_not(conv: nn.Module, horizon: object) -> str | None:
     """Why a convolution stays as it is, None where it need not."""
     size = _times(conv.kernel_size)
+    if isinstance(conv, _TRANSPOSED):
+        return f"a transposed {size} kernel"
+    base = _CONV[len(conv.kernel_size) - 1]
+    if (type(conv).forward, type(conv)._conv_forward) != (base.forward, base._conv_forward):
+        return f"a forward pass of {type(conv).__name__}'s own"
+    if isinstance(conv, LazyModuleMixin):
+        return "no number of channels before the first input"
     if math.prod(conv.kernel_size) == 1:
         return f"a {size} kernel, which has no extent"
     if any(k % 2 == 0 for k in conv.kernel_size):
@@ -127,7 +139,7 @@ def _layer(conv: nn.Module, like: type[CKConv], settings: Mapping[str, object]) 
     }
     if like is not SepFlexConv or conv.groups > 1:
         own["groups"] = conv.groups
-    made = kinds[_CONV[type(conv)]](conv.in_channels, conv.out_channels, **(own | settings))
+    made = kinds[len(conv.kernel_size)](conv.in_channels, conv.out_channels, **(own | settings))
     return made.train(conv.training)
 
 
@@ -161,7 +173,7 @@ def _nothing(model: nn.Module, only: Only | None, kept: Mapping[str, str]) -> st
     if kept:
         name, reason = next(iter(kept.items()))
         return f"no convolution is to be replaced: {name} has {reason}"
-    names = [name for name, module in model.named_modules() if type(module) in _CONV]
+    names = [name for name, module in model.named_modules() if isinstance(module, _CONV)]
     if not names:
         return f"{type(model).__name__} has no nn.Conv1d, nn.Conv2d or nn.Conv3d to replace"
     told = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
@@ -197,4 +209,4 @@ def _times(size: Sequence[int]) -> str:
 
 
 def _count(module: nn.Module) -> str:
-    return f"{sum(parameter.numel() for parameter in module.parameters()):,}"
+    return f"{sum(p.numel() for p in module.parameters() if not is_lazy(p)):,}"

@@ -68,7 +68,7 @@ def _frozen(name: str, layer: CKConv | NJet, x: Tensor | None) -> nn.Module:
     kind = type(layer)
     if kind.forward not in (CKConv.forward, SepFlexConv.forward, NJet.forward):
         raise UsageError(
-            f"model.{name}: {kind.__name__} has a forward pass of its own, which no ordinary "
+            f"{_called(name)}: {kind.__name__} has a forward pass of its own, which no ordinary "
             "convolution can stand for; freeze its parts"
         )
     if isinstance(layer, NJet):
@@ -77,7 +77,7 @@ def _frozen(name: str, layer: CKConv | NJet, x: Tensor | None) -> nn.Module:
         return conv
     if not layer.kernel_size:
         raise UsageError(
-            f"model.{name}: its kernel's size is fixed by the first input, and there has been "
+            f"{_called(name)}: its kernel's size is fixed by the first input, and there has been "
             "none; run the model once, or load a checkpoint, before you freeze it"
         )
     with _in_evaluation(layer):
@@ -89,6 +89,10 @@ def _frozen(name: str, layer: CKConv | NJet, x: Tensor | None) -> nn.Module:
     if isinstance(layer, SepFlexConv):
         parts.append(copy.deepcopy(layer.channel_mixer))
     return parts[0] if len(parts) == 1 else nn.Sequential(*parts)
+
+
+def _called(name: str) -> str:
+    return f"model.{name}" if name else "model"
 
 
 def _padded_conv(layer: CKConv, kernel: Tensor) -> Iterator[nn.Module]:

@@ -13,6 +13,7 @@ from torch import Tensor
 from ckconv.config import ConvConfig, KernelConfig, MaskConfig
 from ckconv.errors import UsageError
 from ckconv.functional import check_input
+from ckconv.functional.geometry import per_axis, sides
 from ckconv.nn.ck import Generator
 from ckconv.nn.mask import Mask
 from ckconv.nn.parts import Settings
@@ -40,7 +41,7 @@ def check_call(
     misplaced = [
         part
         for part, kind in zip(parts, _PARTS)
-        if part is not None and not isinstance(part, kind) and not hasattr(part, "keys")
+        if part is not None and not isinstance(part, kind) and not _is_loose(part)
     ]
     if is_dim and not misplaced and not others:
         return
@@ -69,17 +70,33 @@ def check_nd_call(layer: CKConv, given: Mapping[str, object], others: Mapping[st
         )
 
 
+def _is_loose(part: object) -> bool:
+    """Whether it is settings of another kind, as OmegaConf's: with keys and attributes."""
+    return hasattr(part, "keys") and not isinstance(part, dict)
+
+
 def _shown(value: object) -> str:
     return f"{type(value).__name__}(...)" if is_dataclass(value) else str(value)
 
 
-def check_groups(in_channels: int, out_channels: int, groups: int) -> None:
-    """Raise `UsageError` for groups that do not divide the channels."""
+def check_channels(in_channels: int, out_channels: int, groups: int) -> None:
+    """Raise `UsageError` for what is no number of channels, and groups that do not divide them."""
+    for name, given in (("in_channels", in_channels), ("out_channels", out_channels)):
+        if isinstance(given, bool) or not isinstance(given, int) or given < 1:
+            raise UsageError(f"{name}={given}: give a whole number of at least 1")
     if in_channels % groups or out_channels % groups:
         raise UsageError(
             f"conv.groups={groups}: does not divide in_channels={in_channels} and "
             f"out_channels={out_channels}"
         )
+
+
+def check_axes(layer: CKConv) -> None:
+    """Raise `UsageError` for settings per axis that the first input would fail by."""
+    for name in ("stride", "dilation", "padding_mode"):
+        per_axis(name, getattr(layer, name), layer.dim)
+    for axis, given in enumerate(per_axis("padding", layer.padding, layer.dim)):
+        sides(given, 0, axis == layer.causal_axis)
 
 
 def ratios(ratio: float | Sequence[float], dim: int) -> list[float]:

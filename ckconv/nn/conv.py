@@ -78,13 +78,14 @@ class CKConv(Sized):
         settings = Settings.of(kernel, conv, mask)
         kernel, conv, mask = settings.kernel, settings.conv, settings.mask
         self.groups = in_channels if self.is_depthwise else conv.groups
-        calls.check_groups(in_channels, out_channels, self.groups)
+        calls.check_channels(in_channels, out_channels, self.groups)
         self.in_channels, self.out_channels, self.dim = in_channels, out_channels, dim
         self.horizon = parse_horizon(conv.horizon)
         self.backend = BACKENDS[str(conv.use_fft).lower()]
         self.padding, self.padding_mode = conv.padding, conv.padding_mode
         self.stride, self.dilation = conv.stride, conv.dilation
         self.causal_axis = time_axis(conv.causal, conv.causal_axis, dim)
+        calls.check_axes(self)
         self.cache = conv.cache
         self.kernel_channels = out_channels, in_channels // self.groups
         self.generator, norm = make_generator(

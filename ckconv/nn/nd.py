@@ -9,7 +9,7 @@ import torch
 
 from ckconv.config import ConvConfig, KernelConfig, MaskConfig
 from ckconv.errors import UsageError
-from ckconv.nn.calls import check_nd_call
+from ckconv.nn.calls import check_axes, check_nd_call
 from ckconv.nn.ck import Generator
 from ckconv.nn.conv import CKConv, FlexConv
 from ckconv.nn.mask import Mask
@@ -92,9 +92,10 @@ class _LikeConv:
             super().__init__(
                 in_channels, out_channels, self.dimensions, generator, conv, mask, **factory
             )
+            self.padding = padding
+            check_axes(self)
         except UsageError as error:
             raise UsageError(_in_own_words(str(error))) from None
-        self.padding = padding
 
     def _mask(
         self,

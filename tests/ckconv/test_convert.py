@@ -86,6 +86,26 @@ def _impulse(layer):
     return kernel
 
 
+def test_what_stays_is_said():
+    class Mine(nn.Conv2d):
+        pass
+
+    class Scaled(nn.Conv2d):
+        def forward(self, x):
+            return 2 * super().forward(x)
+
+    how = {"padding": 1}
+    layers = Mine(2, 2, 3, **how), Scaled(2, 2, 3, **how), nn.ConvTranspose2d(2, 2, 2, stride=2)
+    told = []
+    new = convert(nn.Sequential(*layers, nn.LazyConv2d(2, 3)), say=told.append, **SMALL)
+    kinds = [type(module) for module in new]
+    assert kinds == [FlexConv2d, Scaled, nn.ConvTranspose2d, nn.LazyConv2d]
+    for sentence in ("kept: a forward pass of Scaled", "kept: a transposed 2x2", "kept: no number"):
+        assert sentence in told[0]
+    with pytest.raises(UsageError, match="only=2: 2 has a transposed"):
+        convert(nn.Sequential(*layers), only="2")
+
+
 def test_only_what_is_asked_for():
     for only in ("0", ["0", "1"], lambda name, conv: conv.bias is None):
         new = convert(network(), only=only, say=None, **SMALL)
@@ -157,14 +177,23 @@ def test_a_converted_network_trains_and_is_frozen():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "like"), [("resnet18", SepFlexConv), ("convnext_tiny", FlexConv)])
-def test_networks_of_torchvision_from_training_to_onnx_runtime(name, like, tmp_path):
+@pytest.mark.parametrize(
+    ("name", "like", "size"),
+    [
+        ("resnet18", SepFlexConv, (64, 64)),
+        ("convnext_tiny", FlexConv, (64, 64)),
+        ("mobilenet_v3_small", FlexConv, (64, 64)),
+        ("efficientnet_b0", SepFlexConv, (64, 64)),
+        ("r3d_18", SepFlexConv, (4, 24, 24)),
+    ],
+)
+def test_networks_of_torchvision_from_training_to_onnx_runtime(name, like, size, tmp_path):
     torchvision = pytest.importorskip("torchvision")
     pytest.importorskip("onnxscript")
     runtime = pytest.importorskip("onnxruntime")
     torch.manual_seed(0)
     model = convert(torchvision.models.get_model(name, num_classes=10), like)
-    x = torch.randn(4, 3, 64, 64)
+    x = torch.randn(4, 3, *size)
     assert _train(model, x, torch.arange(4)).isfinite()
     expected = model.eval()(x)
     frozen = freeze(model)
