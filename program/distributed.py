@@ -70,6 +70,12 @@ def _check_environment() -> None:
                 f"{name}={given}: is not a number; start the processes with torchrun, which sets "
                 "this variable, or unset it"
             )
+    for rank, size in (("RANK", "WORLD_SIZE"), ("LOCAL_RANK", "LOCAL_WORLD_SIZE")):
+        if {rank, size} <= os.environ.keys() and int(os.environ[rank]) >= int(os.environ[size]):
+            raise UsageError(
+                f"{rank}={os.environ[rank]} {size}={os.environ[size]}: processes are counted from "
+                "0; start them with torchrun, which sets these variables, or unset them"
+            )
 
 
 def shutdown() -> None:

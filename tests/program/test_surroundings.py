@@ -55,9 +55,15 @@ def test_a_full_standard_output_is_called_that(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "variables", [{"LOCAL_RANK": "x"}, {"RANK": "x", "WORLD_SIZE": "2"}, {"LOCAL_WORLD_SIZE": "-1"}]
+    "variables",
+    [
+        {"LOCAL_RANK": "x"},
+        {"RANK": "x", "WORLD_SIZE": "2"},
+        {"LOCAL_WORLD_SIZE": "-1"},
+        {"RANK": "5", "WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": "29999"},
+    ],
 )
-def test_a_launchers_variable_that_is_no_number_is_named(tmp_path, variables):
+def test_a_launchers_variable_that_no_launcher_sets_so_is_named(tmp_path, variables):
     done = shell(tmp_path / "run", "", **variables)
     assert done.returncode == 1 and done.stderr.count(b"\n") == 1
     assert f"{next(iter(variables))}=".encode() in done.stderr
