@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import os
 from collections.abc import Callable, Mapping
@@ -17,6 +18,8 @@ from ckconv.errors import UsageError
 from ckconv.findings import BEST, DESCRIPTION, LAST, WEIGHTS, find
 from ckconv.models.blocks import set_resolution
 from ckconv.models.build import ALIASES, NAMES, Parts, build
+
+DIGEST = "sha256"  # of the weights, in their description
 
 Settings = TypeVar("Settings")
 Make = Callable[[Mapping[str, Any], Mapping[str, Any]], nn.Module]  # config, task -> network
@@ -149,22 +152,26 @@ def save(trained: Trained, folder: str | os.PathLike[str]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     described = {"config": trained.config, "task": trained.task, "scale": trained.scale}
     plain = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
-    _replace(folder / WEIGHTS, _safetensors("torch").save(plain))
-    text = json.dumps({"format": checkpoint.FORMAT, **described}, indent=2)
-    _replace(folder / DESCRIPTION, (text + "\n").encode())
+    weights = _safetensors("torch").save(plain)
+    _replace(folder / WEIGHTS, weights)
+    described |= {"format": checkpoint.FORMAT, DIGEST: hashlib.sha256(weights).hexdigest()}
+    _replace(folder / DESCRIPTION, (json.dumps(described, indent=2) + "\n").encode())
 
 
 def _load_saved(folder: Path, make: Make) -> Trained:
+    safetensors = _safetensors("torch")
     try:
-        described = json.loads((folder / DESCRIPTION).read_text())
-        tensors = _safetensors("torch").load_file(folder / WEIGHTS)
+        text, weights = (folder / DESCRIPTION).read_text(), (folder / WEIGHTS).read_bytes()
+    except OSError as error:
+        raise UsageError(f"{folder}: cannot be read: {error.strerror}") from error
+    with checkpoint.fitting(folder, "is no network of this library, or damaged"):
+        described = json.loads(text)
         if not checkpoint.is_ours(described):
             raise ValueError(f"it has no format {checkpoint.FORMAT!r}")
-    except (OSError, ValueError) as error:
-        if isinstance(error, UsageError):
-            raise
-        raise UsageError(f"{folder}: is no network of this library, or damaged: {error}") from error
-    with checkpoint.fitting(folder):
+        found = hashlib.sha256(weights).hexdigest()
+        if described.get(DIGEST, found) != found:  # earlier versions kept none
+            raise ValueError(f"{WEIGHTS} is not as it was written")
+        tensors = safetensors.load(weights)
         norms = {"mean": tensors["mean"], "std": tensors["std"], "scale": described["scale"]}
         network = _network(described, _under("network.", tensors), str(folder), make)
         data = _under("data.", tensors)

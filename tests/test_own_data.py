@@ -250,6 +250,17 @@ class TestLoad:
         assert again.config == json.loads(json.dumps(trained.config))
         x = torch.rand(2, 1, 8, 8)
         assert torch.equal(trained(x), again(x))
+        weights = tmp_path / "saved" / "model.safetensors"
+        whole = weights.read_bytes()
+        for harmed in (whole[:-1] + bytes([whole[-1] ^ 1]), whole[:-9], b""):
+            weights.write_bytes(harmed)
+            with pytest.raises(UsageError, match="saved: is no network of this library, or damag"):
+                ckconv.load(tmp_path / "saved")
+        weights.write_bytes(whole)
+        described = json.loads((tmp_path / "saved" / "config.json").read_text())
+        del described["sha256"]  # as earlier versions wrote it
+        (tmp_path / "saved" / "config.json").write_text(json.dumps(described))
+        assert torch.equal(trained(x), ckconv.load(tmp_path / "saved")(x))
         (tmp_path / "saved" / "config.json").write_text("{}")
         with pytest.raises(UsageError, match="is no network of this library"):
             ckconv.load(tmp_path / "saved")
