@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 SENTENCE, RAN, STACK, SILENT, HUNG = "one sentence", "ran", "a stack", "no word", "hung"
-PATIENCE = 300  # seconds, on a busy machine
+PATIENCE = 900  # seconds, on a busy machine
 
 
 @dataclass
