@@ -47,6 +47,8 @@ def readable(overrides: Sequence[str], is_sweep: bool = False) -> list[str]:
     parser, flags = OverridesParser.create(), known_flags()
     for override in overrides:
         flag, _, value = override.partition("=")
+        if not flag.strip("+ "):
+            raise UsageError(f"{override}: has no flag before the =; write flag=value")
         if flags.get(flag) in SWITCHES and any(map(_is_count, value.split(","))):
             raise UsageError(f"{override}: give True or False")
         if override.startswith("~") and not override.startswith("~hydra"):

@@ -7,6 +7,7 @@ from cfg.schema import Config
 
 import os
 import pickle
+import re
 import subprocess
 import sys
 
@@ -91,6 +92,12 @@ def test_published_spellings(typed, flag, value):
 def test_flags_cannot_be_invented(flag):
     with pytest.raises(UsageError, match="there is no such flag"):
         compose([flag])
+
+
+@pytest.mark.parametrize("typed", ["=", "=3", "+=3"])
+def test_a_value_without_a_flag_is_named(typed):
+    with pytest.raises(UsageError, match=rf"{re.escape(typed)}: has no flag before the ="):
+        compose([typed])
 
 
 def test_the_help_names_every_flag_and_preset():
