@@ -41,7 +41,7 @@ DATASETS = (Mine(),)
 
 def run(project: Path, *flags: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "run_experiment.py", "debug=True", "device=cpu", *flags]
-    return subprocess.run(command, cwd=project, capture_output=True, text=True, timeout=120)
+    return subprocess.run(command, cwd=project, capture_output=True, text=True, timeout=600)
 
 
 def test_a_new_data_set_is_one_file_and_one_line(tmp_path):

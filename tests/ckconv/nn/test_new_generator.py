@@ -54,7 +54,7 @@ GENERATORS = {"Waves": Waves}
 
 def run(project: Path, *flags: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "run_experiment.py", "debug=True", "device=cpu", *flags]
-    return subprocess.run(command, cwd=project, capture_output=True, text=True, timeout=120)
+    return subprocess.run(command, cwd=project, capture_output=True, text=True, timeout=600)
 
 
 def test_a_new_generator_is_one_file_and_one_line(tmp_path):
