@@ -9,27 +9,25 @@ import argparse
 import csv
 import json
 import statistics
+import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
-from contextlib import redirect_stdout
 from dataclasses import dataclass
 from itertools import product
-from os import devnull
 from pathlib import Path
-from unittest import mock
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
 
-import run_experiment
 from ckconv.errors import UsageError
 from datasets.base import DEFAULT_ROOT
 from datasets.mnist import MNIST
 from program.folder import RESULT
 
+PROGRAM = Path(__file__).resolve().parent.parent / "run_experiment.py"
 RESULTS = Path(__file__).with_name("defaults.csv")
 TESTED = 1000  # samples, beside those trained on
 WAYS: dict[str, tuple[str, ...]] = {
@@ -99,9 +97,9 @@ def accuracy(data: SmallData, flags: Sequence[str], seed: int, root: Path) -> fl
         data.write(root, file)
         own = ["dataset=Arrays", f"dataset_params.root={file}", f"hydra.run.dir={folder}"]
         typed = [*own, *data.flags, *flags, f"seed={seed}", "device=cpu", "debug=True"]
-        with open(devnull, "w") as silent, redirect_stdout(silent):
-            with mock.patch("sys.argv", ["run_experiment.py", *typed]):
-                run_experiment.main()
+        command = [sys.executable, str(PROGRAM), *typed]
+        if subprocess.run(command, stdout=subprocess.DEVNULL).returncode:
+            sys.exit(1)  # the program has said why
         return 100 * json.loads((folder / RESULT).read_text())["test"]["accuracy"]
 
 
