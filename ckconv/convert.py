@@ -40,8 +40,7 @@ def convert(
     Every `nn.Conv1d`, `nn.Conv2d` and `nn.Conv3d` with an odd kernel of more than one sample is
     replaced, none that is transposed or has a forward pass of its own; stride, groups, dilation,
     padding and its mode, bias, dtype and device stay, and so do the outputs' sizes. The new kernels
-    start as those of any new layer; all else of the network keeps its weights. The model itself is
-    not changed.
+    start as those of any new layer; all else keeps its weights. The model itself is not changed.
 
         model = ckconv.convert(torchvision.models.resnet18(), like=SepFlexConv, only="layer?.*")
 

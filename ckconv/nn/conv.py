@@ -12,8 +12,8 @@ from torch import Tensor, nn
 import ckconv.functional as F
 from ckconv.config import ConvConfig, MaskConfig, parse_horizon, time_axis
 from ckconv.functional import FactoredKernel
+from ckconv.functional.compiling import not_compiled
 from ckconv.nn import calls
-from ckconv.nn.compiling import not_compiled
 from ckconv.nn.constant import convolve
 from ckconv.nn.kernels import Grid
 from ckconv.nn.parts import (

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ckconv.functional import FactoredKernel
-from ckconv.nn.compiling import not_compiled
+from ckconv.functional.compiling import not_compiled
 from ckconv.nn.mapped import only_row
 
 if TYPE_CHECKING:

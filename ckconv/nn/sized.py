@@ -11,9 +11,9 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from ckconv.functional.compiling import not_compiled
 from ckconv.functional.geometry import per_axis
 from ckconv.nn import calls
-from ckconv.nn.compiling import not_compiled
 from ckconv.nn.kernels import KernelInUse, size_for, with_centres
 
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from ckconv.functional import FactoredKernel
+from ckconv.functional.compiling import not_compiled
 from ckconv.nn.ck import Generator
-from ckconv.nn.compiling import not_compiled
 from ckconv.nn.conv import CKConv
 from ckconv.nn.njet import NJet
 from ckconv.nn.sections import section
