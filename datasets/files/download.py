@@ -29,6 +29,7 @@ from ckconv.errors import UsageError
 
 TIMEOUT_S = 15  # without an answer, or without another byte
 CHUNK = 1 << 20
+Unpack = Callable[[Sequence[Path], Path], None]  # archives, into an empty folder
 SCRATCH = ".new-"  # how folders are called in which archives are unpacked
 DAMAGE = (  # what unpacking makes of a file that is not as it should be
     EOFError,
@@ -70,7 +71,7 @@ def obtain(
     folder: Path,
     files: Sequence[str],
     remotes: Sequence[Remote],
-    unpack: Callable[[Sequence[Path], Path], None],
+    unpack: Unpack,
     by_hand: str = "",
 ) -> None:
     """Make `folder` with `files` if it does not exist, from archives beside it or the network.
@@ -107,9 +108,7 @@ def obtain(
         raise UsageError(f"{name} could not be written to {folder}: {reason}") from error
 
 
-def _unpack(
-    unpack: Callable[[Sequence[Path], Path], None], archives: Sequence[Path], into: Path
-) -> None:
+def _unpack(unpack: Unpack, archives: Sequence[Path], into: Path) -> None:
     """Unpack archives; what is wrong with a file in them names it by its archive."""
     try:
         unpack(archives, into)
@@ -117,9 +116,8 @@ def _unpack(
         if str(into) not in str(error):
             raise
         names = " and ".join(archive.name for archive in archives)
-        raise UsageError(
-            f"{names}: {str(error).replace(f'{into}/', '').replace(str(into), 'it')}"
-        ) from error
+        told = str(error).replace(f"{into}/", "").replace(str(into), "it")
+        raise UsageError(f"{names}: {told}") from error
 
 
 def obtain_published(name: str, folder: Path, files: Sequence[str], by_hand: str = "") -> None:
