@@ -40,7 +40,10 @@ MEANT = {  # what flags of other programs are called here
     "experiment": "+experiment",
     "gpu": "device",
     "hidden_size": "net.no_hidden",
-    "kernel_size": "conv.horizon for the largest kernel and mask.init_value for the initial one",
+    **dict.fromkeys(
+        ("kernel_size", "kernelsize", "ksize", "filter_size"),
+        "conv.horizon for the largest kernel and mask.init_value for the initial one",
+    ),
     "learning_rate": "train.lr",
     "model": "net.type",
     "num_epochs": "train.epochs",
@@ -75,7 +78,7 @@ NO_MEMORY = re.compile(
 
 def unknown_flag(flag: str) -> str:
     """The sentence for a flag that does not exist, with the nearest one that does."""
-    if meant := MEANT.get(flag.rpartition(".")[2]):
+    if meant := MEANT.get(flag.rpartition(".")[2].lower().replace("-", "_")):
         return f"{flag}: there is no such flag; use {meant}"
     flags = known_flags()
     near = [known for known in flags if known.rpartition(".")[2] == flag.rpartition(".")[2]]

@@ -22,7 +22,8 @@ MIN_SIGMA = 1e-4
 UNDER_MASK = 1.667  # sigmas from the middle within which filters' centres start
 MAX_SIGMA = 10.0  # a mask this wide differs from one by a hundredth at most
 NOMINAL_SIGMA = 0.075  # of `auto`, before the kernel's size is known
-AUTO_SAMPLES = 3.25  # `auto`: samples of a centred kernel that are kept on each side
+AUTO_SHARE = 0.365  # `auto`: the share of a centred kernel that is kept,
+AUTO_SAMPLES = 1.25, 5.25  # at least and at most so many samples on each side: 3 to 11
 AUTO_TIME = 0.25  # `auto`: sigma along the axis of time
 
 
@@ -53,8 +54,8 @@ class Mask(nn.Module):
 
     Args:
         dim: number of axes.
-        init_value: initial sigma, of every axis or one for each; `auto`: 7 samples of a centred
-            kernel; along the axis of time 0.25.
+        init_value: initial sigma, of every axis or one for each; `auto`: a third of a centred
+            kernel is kept, 3 to 11 samples; along the axis of time 0.25.
         threshold: mask value under which positions are cropped.
         dynamic_cropping: whether they are.
         causal, causal_axis: whether there is an axis of time, and which; as in `ConvConfig`.
@@ -136,8 +137,12 @@ class Mask(nn.Module):
                 step = axis[1] - axis[0]
                 seen = self._beside(axis, d, factor, step, factor)
                 factor = torch.where(sigma[d] * self.reach(self.threshold) < step, seen, factor)
+            elif self._is_windowed and len(axis) > 1:
+                kept = self._kept(d, len(axis))
+                seen = self._beside(axis, d, factor, axis[1] - axis[0], 0.0)
+                factor = torch.where(kept.sum() == 1, seen, factor) * kept
             mask = factor if mask is None else mask[..., None] * factor
-        return mask * self._window([len(axis) for axis in axes]) if self._is_windowed else mask
+        return mask
 
     def _beside(
         self, axis: Tensor, d: int, factor: Tensor, step: Tensor | float, other: Tensor | float
@@ -187,6 +192,9 @@ class Mask(nn.Module):
         for axis, (n, m, s) in enumerate(zip(size, mean, sigma)):
             if not math.isfinite(m + s):
                 ranges.append((0, n))  # training has diverged: leave the report to the loss
+            elif self._is_unseen(n, m, s):
+                middle = n - 1 if axis == self.causal_axis else (n - 1) // 2
+                ranges.append((middle, n if axis == self.causal_axis else n - middle))
             elif axis == self.causal_axis:
                 start = int(self.first_kept((m - reach * s + 1) * (n - 1) / 2))
                 ranges.append((min(max(start, 0), n - 1), n))
@@ -204,21 +212,25 @@ class Mask(nn.Module):
         """
         return self.dynamic_cropping and not self.training and torch.compiler.is_compiling()
 
-    def _window(self, size: Sequence[int]) -> Tensor:
-        """One where a kernel of `size` is kept by `ranges`, elsewhere zero."""
-        reach, sigma, window = self.reach(self.threshold), self.effective_sigma, None
-        for axis, n in enumerate(size):
-            at = torch.arange(n, device=sigma.device)
-            m, s = self.mean[axis], sigma[axis]
-            if axis == self.causal_axis:
-                first = self.first_kept((m - reach * s + 1) * (n - 1) / 2)
-                kept = (at >= first) | (at == n - 1)
-            else:
-                first = ((1 - m.abs() - reach * s) * (n - 1) / 2).ceil().clamp(max=(n - 1) // 2)
-                kept = (at >= first) & (at <= n - 1 - first)
-            kept = kept.to(sigma.dtype)
-            window = kept if window is None else window[..., None] * kept
-        return window
+    def _is_unseen(self, n: int, mean: float, sigma: float) -> bool:
+        """Whether the mask is over its threshold at none of `n` samples, but between or beyond."""
+        at = (mean + 1) * (n - 1) / 2
+        away = abs(at - min(max(round(at), 0), n - 1)) * 2 / max(n - 1, 1)
+        return away > self.reach(self.threshold) * sigma
+
+    def _kept(self, axis: int, n: int) -> Tensor:
+        """One where `ranges` keeps a sample of `n` along an axis, elsewhere zero."""
+        m, sigma, at = self.mean[axis], self.effective_sigma[axis], torch.arange(n).to(self.mean)
+        centre, wide = (m + 1) * (n - 1) / 2, self.reach(self.threshold) * sigma
+        if axis == self.causal_axis:
+            middle, first = n - 1, self.first_kept(centre - wide * (n - 1) / 2)
+            kept = (at >= first) | (at == middle)
+        else:
+            middle = (n - 1) // 2
+            first = ((1 - m.abs() - wide) * (n - 1) / 2).ceil().clamp(max=middle)
+            kept = (at >= first) & (at <= n - 1 - first)
+        away = (centre - centre.round().clamp(0, n - 1)).abs() * 2 / (n - 1)
+        return torch.where(away > wide, at == middle, kept).to(sigma.dtype)
 
     @staticmethod
     def first_kept(root: float | Tensor) -> float | Tensor:
@@ -257,7 +269,9 @@ class Mask(nn.Module):
             self.widen(size)
             return 1.0
         for axis, n in enumerate(size):
-            own = AUTO_SAMPLES * 2 / (max(n - 1, 1) * self.reach(self.threshold))
+            half = max(n - 1, 1) / 2
+            kept = min(max(AUTO_SHARE * half, AUTO_SAMPLES[0]), AUTO_SAMPLES[1])
+            own = kept / (half * self.reach(self.threshold))
             self.sigma[axis] = AUTO_TIME if axis == self.causal_axis else min(own, 1.0)
         return min(1.0, UNDER_MASK * self.sigma.max().item()) / (UNDER_MASK * before)
 
