@@ -54,12 +54,8 @@ class Remote:
     digest: str = ""
 
     def __post_init__(self) -> None:
-        if not self.digest and any(map(_is_plain, self.urls)):
+        if not self.digest and any(url.startswith("http:") for url in self.urls):
             raise ValueError(f"{self.filename}: a mirror by plain http needs a digest")
-
-
-def _is_plain(url: str) -> bool:
-    return url.startswith("http:")
 
 
 class DownloadError(Exception):
@@ -264,7 +260,7 @@ def _archive(name: str, remote: Remote, beside: Path, scratch: Path) -> Path:
 def _fetch(url: str, target: Path, digest: str) -> Path:
     request = Request(url, headers={"User-Agent": "flexconv"})
     with urlopen(request, timeout=TIMEOUT_S) as answer, target.open("wb") as file:
-        if not digest and _is_plain(answer.url):
+        if not digest and answer.url.startswith("http:"):
             raise OSError(f"it leads to {answer.url}, which is not encrypted")
         size = answer.headers.get("Content-Length")
         with tqdm(

@@ -11,8 +11,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
-from ckconv import published
-from ckconv.errors import UsageError
+from ckconv import UsageError, published
 from training import checkpoints
 from training.checkpoints.resume import take_over
 from training.checkpoints.saved import fitting
