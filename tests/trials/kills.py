@@ -124,14 +124,20 @@ def unbroken(folder: Path) -> tuple[dict[str, Any], int]:
     return state(folder / "run"), int(log.read_text().split()[0])
 
 
-def trial(folder: Path, first: int, second: int, expected: dict[str, Any]) -> str:
-    """Kill two processes in one folder, end the run with a third; what became of it."""
+def trial(
+    folder: Path, first: int, second: int, expected: dict[str, Any], ends: Counter[str]
+) -> str:
+    """Kill two processes in one folder, end the run with a third; what became of it.
+
+    Counts in `ends` how the two ended: the second may reach the run's end, or give up waiting.
+    """
     folder.mkdir()
     for child in [begin(folder, first), begin(folder, second)]:
         end, said = child.wait(), child.err.read_text()
         is_refused = end == 1 and said.count("\n") == 1 and "another process is at work" in said
         if end not in (0, -signal.SIGKILL) and not is_refused:
             return f"a process ended with {end}: {said}"
+        ends["refused" if is_refused else "killed" if end else "finished"] += 1
     last = begin(folder, None)
     if last.wait() != 0:
         return "the last process failed: " + last.err.read_text()
@@ -141,11 +147,12 @@ def trial(folder: Path, first: int, second: int, expected: dict[str, Any]) -> st
     return "the same to the bit" if same(state(folder / "run"), expected) else "another result"
 
 
-def trials(rounds: int, every: int = 1) -> Counter[str]:
-    """What became of the runs of all trials, at every event or every n-th."""
+def trials(rounds: int, every: int = 1) -> tuple[Counter[str], Counter[str]]:
+    """What became of the runs of all trials, at every event or every n-th, and of the processes."""
     torch.set_num_threads(1)
     warm_up()
     found: Counter[str] = Counter()
+    ends: Counter[str] = Counter()
     choose = random.Random(0)
     with tempfile.TemporaryDirectory() as place:
         expected, events = unbroken(Path(place, "whole"))
@@ -153,11 +160,11 @@ def trials(rounds: int, every: int = 1) -> Counter[str]:
         for number in range(rounds):
             for first in range(1, events + 1, every):
                 folder = Path(place, f"{number}-{first}")
-                become = trial(folder, first, choose.randint(1, events), expected)
+                become = trial(folder, first, choose.randint(1, events), expected, ends)
                 found[become.splitlines()[0]] += 1
                 shutil.rmtree(folder)
                 print(f"round {number + 1}, event {first}: {become}", flush=True)
-    return found
+    return found, ends
 
 
 def main() -> int:
@@ -165,9 +172,10 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=1, help="trials at each event")
     parser.add_argument("--every", type=int, default=1, help="every n-th event alone")
     options = parser.parse_args()
-    found = trials(options.rounds, options.every)
+    found, ends = trials(options.rounds, options.every)
     total = sum(found.values())
-    print(f"\n| {total} runs, each killed twice | |\n| --- | --- |")
+    print(f"\n| {total} runs, begun by two processes each | |\n| --- | --- |")
+    print(f"| of the {2 * total} processes | {dict(ends)} |")
     for become, count in found.most_common():
         print(f"| {become} | {count} |")
     return int(found["the same to the bit"] != total)
