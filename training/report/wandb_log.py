@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from cfg.schema import Wandb
 
+import base64
+import hashlib
 import inspect
 import os
 import shutil
@@ -173,6 +175,7 @@ def fetch(filename: str, run_path: str, folder: Path) -> Path:
             again = not distributed.local_rank()
             got = file.download(root=str(downloads), replace=again, exist_ok=True)
         path = Path(got.name)
+        _check_digest(path, getattr(file, "md5", None))
     except Exception as error:
         shutil.rmtree(downloads, ignore_errors=True)
         reason = _reason(error)
@@ -180,3 +183,10 @@ def fetch(filename: str, run_path: str, folder: Path) -> Path:
             f"{flags}: {filename} of {run_path} could not be fetched from W&B: {reason}"
         ) from error
     return path
+
+
+def _check_digest(path: Path, md5: str | None) -> None:
+    """Raise `ValueError` for a file that is not the one whose digest W&B says."""
+    found = hashlib.md5(path.read_bytes(), usedforsecurity=False).digest()
+    if md5 and base64.b64encode(found).decode() != md5:
+        raise ValueError("what arrived does not have the digest that W&B says")

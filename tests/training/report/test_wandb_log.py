@@ -7,6 +7,7 @@ from cfg.schema import Config
 import ast
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import wandb
@@ -125,3 +126,25 @@ def test_fetching_needs_an_account_a_run_and_a_name(tmp_path, monkeypatch):
     monkeypatch.setattr(wandb, "Api", Api)
     with pytest.raises(UsageError, match="could not be fetched from W&B: run not found"):
         fetch("best.pt", "me/flexconv/1", tmp_path)
+
+
+@pytest.mark.parametrize("md5", ["XUFAKrxLKna5cZ2REBfFkg==", None, "AAAAAAAAAAAAAAAAAAAAAA=="])
+def test_what_is_fetched_has_the_digest_that_is_told(tmp_path, monkeypatch, md5):
+    class File:
+        def __init__(self):
+            self.md5, self.name = md5, str(tmp_path / "downloads" / "best.pt")
+
+        def download(self, root, **settings):
+            Path(root).mkdir()
+            Path(self.name).write_bytes(b"hello")
+            return self
+
+    api = SimpleNamespace(run=lambda path: SimpleNamespace(file=lambda name: File()))
+    monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
+    monkeypatch.setattr(wandb, "Api", lambda **settings: api)
+    if md5 and md5.startswith("A"):
+        with pytest.raises(UsageError, match="does not have the digest that W&B says"):
+            fetch("best.pt", "me/flexconv/1", tmp_path)
+        assert not (tmp_path / "downloads").exists()
+    else:
+        assert fetch("best.pt", "me/flexconv/1", tmp_path).read_bytes() == b"hello"
