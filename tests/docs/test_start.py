@@ -61,6 +61,9 @@ def check(printed: dict[str, str], images: int) -> None:
     assert len(rows) == -(-images // 5)
     last = [text.splitlines()[-1] for text in printed.values() if text.startswith("it is a")]
     assert len(last) == 2 and last[0] == last[1]  # by PyTorch and by ONNX Runtime
+    compared = next(text for command, text in printed.items() if "compare" in command)
+    assert re.search(r"^kernel\.type +MAGNet +SIREN$", compared, re.MULTILINE)
+    assert Path("mine/compare.png").stat().st_size and Path("mine/images.html").stat().st_size
     exported = next(text for command, text in printed.items() if "export.py" in command)
     assert "x (batch, 1, 8, 8) -> logits" in exported and "on 12 random samples" in exported
 
