@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from ckconv.config import AUTO, ConvConfig, KernelConfig, MaskConfig, NetConfig, parse_horizon
 from ckconv.errors import UsageError, pick
+from ckconv.models.dropout import Dropout
 from ckconv.models.padding import normalize, without_padding
 from ckconv.nn import CKConv, FlexConv, NJet, SepFlexConv, conv_at_times, sample_together
 from ckconv.nn.mask import MASKS
@@ -150,7 +151,7 @@ class ResidualBlock(nn.Module):
         self.conv2 = conv(out_channels, out_channels)
         self.norm2 = make_norm(net.norm, out_channels, dim)
         self.nonlinearity = make_nonlinearity(net.nonlinearity)
-        self.dropout = nn.Dropout(net.dropout)
+        self.dropout = Dropout(net.dropout)
         self.tcn = tcn
         self.shortcut = nn.Identity()
         if in_channels != out_channels:

@@ -17,6 +17,7 @@ from ckconv.models.blocks import (
     sample_kernels,
     set_resolution,
 )
+from ckconv.models.dropout import Dropout
 from ckconv.models.padding import last_own_step, normalize, own_steps, without_padding
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ class FlexNet(nn.Module):
         NetConfig.check(net)
         widths = block_widths(net)
         make_conv = conv_factory(dim, kernel, conv, mask, depth=1 + 2 * len(widths))
-        self.dropout_in = nn.Dropout(net.dropout_in)
+        self.dropout_in = Dropout(net.dropout_in)
         self.stem = make_conv(in_channels, net.no_hidden)
         self.stem_norm = make_norm(net.norm, net.no_hidden, dim)
         self.nonlinearity = make_nonlinearity(net.nonlinearity)

@@ -14,6 +14,7 @@ from ckconv.models.blocks import (
     sample_kernels,
     set_resolution,
 )
+from ckconv.models.dropout import Dropout
 from ckconv.models.flexnet import readout
 from ckconv.models.padding import own_steps
 
@@ -48,7 +49,7 @@ class FlexTCN(nn.Module):
         NetConfig.check(net)
         widths = block_widths(net)
         make_conv = conv_factory(1, kernel, conv, mask, depth=2 * len(widths))
-        self.dropout_in = nn.Dropout(net.dropout_in)
+        self.dropout_in = Dropout(net.dropout_in)
         self.blocks = nn.Sequential(
             *(
                 ResidualBlock(a, b, 1, make_conv, net, tcn=True)
