@@ -3,10 +3,11 @@
     python benchmarks/calibrate.py [--device cpu|cuda] [--rounds 5]
     python benchmarks/calibrate.py --check    # the present rates on the layers of run.py's networks
 
-Times a forward and backward pass of direct and spectral convolutions over a grid of shapes and fits
+Times a forward and backward pass of direct and spectral convolutions, by FFT and by products of
+matrices, over a grid of shapes and fits
 the seconds per operation that `ckconv.functional.spectral.plan` uses to choose between them. Prints
 the rates in the form in which they stand there, and how often and by how much the choice they make
-is worse than the better of the two. On a CPU it counts the processor time of one thread, which
+is worse than the best of them. On a CPU it counts the processor time of one thread, which
 other programs on the machine disturb least.
 """
 
@@ -16,6 +17,7 @@ import argparse
 import math
 import sys
 import time
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -26,81 +28,133 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import ckconv.functional as F  # noqa: E402
 from benchmarks.workloads import WORKLOADS, make_problem  # noqa: E402
+from ckconv.functional.geometry import make_geometry  # noqa: E402
 from ckconv.functional.spectral import plan  # noqa: E402
+from ckconv.functional.spectral.tiling import best_tiles  # noqa: E402
 
 FUNCTIONS = 33
-SHAPES_2D = [
-    (batch, channels, out, size, k)
-    for batch, channels, out, size in (
-        (16, 3, 24, 32), (16, 24, 24, 32), (16, 48, 48, 32), (64, 24, 24, 32), (4, 24, 24, 96),
-        (64, 16, 16, 8), (64, 8, 8, 28), (1, 24, 24, 32),
-    )
-    for k in (1, 3, 5, 7, 9, 13, 17, 25, 33)
-]  # fmt: skip
-SHAPES_1D = [
-    (batch, channels, out, size, k)
-    for batch, channels, out, size in (
-        (32, 1, 30, 1024), (32, 30, 30, 784), (4, 30, 30, 16000), (64, 30, 30, 64), (1, 8, 8, 1024),
-    )
-    for k in (3, 9, 17, 33, 65, 127, 401, 1601)
+WAYS = {  # backend, and whether images are transformed by products of matrices
+    "direct": ("direct", None),
+    "fft": ("fft", False),
+    "tiles": ("fft", True),
+}
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A convolution: sizes are those of every axis; depthwise where `depthwise`."""
+
+    dim: int
+    batch: int
+    channels: int
+    out: int
+    size: int
+    kernel: int
+    depthwise: bool = False
+
+    @property
+    def x(self) -> tuple[int, ...]:
+        return (self.batch, self.channels, *[self.size] * self.dim)
+
+    @property
+    def weight(self) -> tuple[int, int]:
+        return self.out, 1 if self.depthwise else self.channels
+
+    @property
+    def multiplications(self) -> float:
+        return self.batch * math.prod(self.weight) * (self.size * self.kernel) ** self.dim
+
+
+def _grid(dim: int, inputs: tuple, kernels: tuple, depthwise: bool = False) -> list[Shape]:
+    return [Shape(dim, *one, k, depthwise) for one in inputs for k in kernels]
+
+
+SHAPES = [
+    *_grid(
+        1,
+        (
+            (32, 1, 30, 1024), (32, 30, 30, 784), (4, 30, 30, 16000), (64, 30, 30, 64),
+            (1, 8, 8, 1024),
+        ),
+        (3, 9, 17, 33, 65, 127, 401, 1601),
+    ),
+    *_grid(
+        2,
+        (
+            (16, 3, 24, 32), (16, 24, 24, 32), (16, 48, 48, 32), (64, 24, 24, 32),
+            (4, 24, 24, 96), (64, 16, 16, 8), (64, 8, 8, 28), (1, 24, 24, 32),
+        ),
+        (1, 3, 5, 7, 9, 13, 17, 25, 33),
+    ),
+    *_grid(3, ((2, 8, 8, 16), (4, 16, 16, 8)), (3, 5, 9)),
+    *_grid(1, ((8, 32, 32, 1024), (4, 140, 140, 1024)), (9, 65, 401), depthwise=True),
+    *_grid(2, ((8, 32, 32, 32), (4, 140, 140, 32)), (3, 9, 17, 33), depthwise=True),
+    *_grid(3, ((2, 16, 16, 16),), (3, 5, 9), depthwise=True),
 ]  # fmt: skip
 
 
-def time_once(backend: str, leaves: list[torch.Tensor], grad: torch.Tensor, causal: bool) -> float:
+def time_once(way: str, leaves: list[torch.Tensor], grad: torch.Tensor, shape: Shape) -> float:
     """Seconds of one forward and backward pass."""
     x, weight, basis = leaves
+    backend, tiles = WAYS[way]
     clock = time.perf_counter if x.is_cuda else time.process_time
+    groups = shape.channels if shape.depthwise else 1
     if x.is_cuda:
         torch.cuda.synchronize()
     start = clock()
-    y = F.conv(x, F.FactoredKernel(weight, basis), None, causal, backend)
+    with F.using(tiles=tiles):
+        kernel = F.FactoredKernel(weight, basis)
+        y = F.conv(x, kernel, None, shape.dim == 1, backend, groups=groups)
     torch.autograd.grad(y, leaves, grad)
     if x.is_cuda:
         torch.cuda.synchronize()
     return clock() - start
 
 
-def measure(shape: tuple[int, ...], dim: int, device: str, rounds: int) -> dict:
-    """The fastest of `rounds` passes of each backend, taken in turn."""
-    batch, channels, out, size, k = shape
-    x = torch.randn(batch, channels, *[size] * dim, device=device)
-    weight = torch.randn(out, channels, FUNCTIONS, device=device, requires_grad=True)
-    basis = torch.randn(FUNCTIONS, *[k] * dim, device=device, requires_grad=True)
-    grad = torch.randn(batch, out, *[size] * dim, device=device)
-    if dim == 2 and device == "cpu":  # as networks pass images on there
+def measure(shape: Shape, device: str, rounds: int) -> dict:
+    """The fastest of `rounds` passes of each way, taken in turn."""
+    x = torch.randn(shape.x, device=device)
+    weight = torch.randn(*shape.weight, FUNCTIONS, device=device, requires_grad=True)
+    basis = torch.randn(FUNCTIONS, *[shape.kernel] * shape.dim, device=device, requires_grad=True)
+    grad = torch.randn(shape.batch, shape.out, *shape.x[2:], device=device)
+    if shape.dim == 2 and device == "cpu":  # as networks pass images on there
         x, grad = (t.contiguous(memory_format=torch.channels_last) for t in (x, grad))
     x.requires_grad_()
-    slow = batch * channels * out * (size * k) ** dim > 2e9 and device == "cpu"
-    times = {"direct": math.inf, "fft": math.inf}
+    counts = operations(shape, device)
+    slow = shape.multiplications > 2e9 and device == "cpu"
+    times = dict.fromkeys(counts, math.inf)
     for _ in range(1 if slow else rounds + 1):
-        for backend in times:
-            elapsed = time_once(backend, [x, weight, basis], grad, dim == 1)
-            times[backend] = min(times[backend], elapsed)
-    return {"shape": shape, "times": times, **operations(shape, dim, device)}
+        for way in times:
+            times[way] = min(times[way], time_once(way, [x, weight, basis], grad, shape))
+    return {"shape": shape, "times": times, "counts": counts}
 
 
-def operations(shape: tuple[int, ...], dim: int, device: str) -> dict[str, dict[str, float]]:
-    """What each backend does for a shape, in the cost model's counts."""
-    batch, channels, out, size, k = shape
-    x_shape = (batch, channels, *[size] * dim)
-    centre = k - 1 if dim == 1 else k // 2
-    pad = ((min(centre, size - 1), min(k - 1 - centre, size - 1)),) * dim
-    reached = (out, channels, *(before + after + 1 for before, after in pad))
-    frames = plan.plan_frames(x_shape, reached, pad, FUNCTIONS, device)
+def operations(shape: Shape, device: str) -> dict[str, dict[str, float]]:
+    """What each way does for a shape, in the cost model's counts."""
+    causal_axis = 0 if shape.dim == 1 else None
+    size, whole = shape.x[2:], [shape.kernel] * shape.dim
+    geometry = make_geometry(size, whole, 1, 1, "same", "zeros", causal_axis)
+    slices, geometry = geometry.reachable(size, whole)
+    reached = (*shape.weight, *(part.stop - part.start for part in slices))
+    frames = plan.plan_frames(shape.x, reached, geometry.pad, FUNCTIONS, device)
+    tiles = best_tiles(shape.x, reached, geometry, FUNCTIONS, device)
     model = plan.CostModel(device)
-    return {
-        "direct": model.direct_counts(x_shape, reached, pad, FUNCTIONS),
-        "fft": model.spectral_counts(x_shape, reached, frames, FUNCTIONS),
+    counts = {
+        "direct": model.direct_counts(shape.x, reached, geometry.pad, FUNCTIONS),
+        "fft": model.spectral_counts(shape.x, reached, frames, FUNCTIONS),
     }
+    if tiles is not None:
+        counts["tiles"] = model.tiled_counts(shape.x, reached, tiles, FUNCTIONS)
+    return counts
 
 
-def workload_layers(device: str) -> list[tuple[tuple[int, ...], int]]:
-    """The shapes of the layers that `run.py` steps, and their dimensions.
+def workload_layers(device: str) -> list[Shape]:
+    """The shapes of the layers that `run.py` steps.
 
     Those for which the present rates expect tenfold costs are left out: there the choice is clear,
     and a direct convolution may take minutes.
     """
-    shapes = {}
+    shapes = []
     for workload in WORKLOADS.values():
         if workload.is_epoch:
             continue
@@ -109,15 +163,15 @@ def workload_layers(device: str) -> list[tuple[tuple[int, ...], int]]:
         layers = dict(problem.model.named_modules())
         for name, kernel in problem.sizes.items():
             layer = layers[name]
-            shape = batch, layer.in_channels, layer.out_channels, size[0], kernel[0]
-            shapes[shape] = layer.dim
-    return [(shape, dim) for shape, dim in shapes.items() if _is_close(shape, dim, device)]
+            channels = layer.in_channels, layer.out_channels
+            shapes.append(Shape(layer.dim, batch, *channels, size[0], kernel[0]))
+    return [shape for shape in dict.fromkeys(shapes) if _is_close(shape, device)]
 
 
-def _is_close(shape: tuple[int, ...], dim: int, device: str) -> bool:
-    counts = operations(shape, dim, device)
-    expected = [plan.CostModel(device).seconds(counts[backend]) for backend in ("direct", "fft")]
-    return max(expected) < 10 * min(expected)
+def _is_close(shape: Shape, device: str) -> bool:
+    model = plan.CostModel(device)
+    direct, *spectral = (model.seconds(counts) for counts in operations(shape, device).values())
+    return max(direct, min(spectral)) < 10 * min(direct, *spectral)
 
 
 def fit(rows: list[dict], names: list[str]) -> dict[str, float]:
@@ -126,35 +180,42 @@ def fit(rows: list[dict], names: list[str]) -> dict[str, float]:
     def residuals(logs: np.ndarray) -> np.ndarray:
         rates, errors = dict(zip(names, np.exp(logs))), []
         for row in rows:
-            times = row["times"]
-            # Where the two are close, the prediction decides; elsewhere a rough one will do.
-            weight = 1 / (0.3 + abs(math.log(times["direct"] / times["fft"])))
-            for backend in times:
-                predicted = sum(n * rates[key] for key, n in row[backend].items())
-                errors.append(weight * math.log(predicted / times[backend]))
-        return np.array(errors)
+            best = min(row["times"].values())
+            for way, counts in row["counts"].items():
+                # Where two are close, the prediction decides; elsewhere a rough one will do.
+                others = [t for other, t in row["times"].items() if other != way]
+                distance = abs(math.log(row["times"][way] / min(others))) if others else 0
+                weight = 1 / (0.3 + max(distance, math.log(row["times"][way] / best)))
+                errors.append(weight * math.log(predicted(counts, rates) / row["times"][way]))
+        # Operations that always come together share their time as they do at present.
+        return np.append(errors, 0.1 * (logs - start))
 
-    start = np.log([1e-4 if name.endswith("start") else 1e-10 for name in names])
+    start = np.log([plan.rates("cpu")[name] for name in names])
     found = least_squares(residuals, start, loss="soft_l1")
     return dict(zip(names, np.exp(found.x).tolist()))
+
+
+def predicted(counts: dict[str, float], rates: dict[str, float]) -> float:
+    """Seconds of so many operations of each kind."""
+    return sum(n * rates[kind] for kind, n in counts.items())
 
 
 def report(rows: list[dict], rates: dict[str, float]) -> None:
     """Print the rates and what choosing by them would cost on the measured shapes."""
     losses = []
     for row in rows:
-        predicted = {b: sum(n * rates[k] for k, n in row[b].items()) for b in ("direct", "fft")}
-        chosen = min(predicted, key=predicted.get)
+        expected = {way: predicted(counts, rates) for way, counts in row["counts"].items()}
+        chosen = min(expected, key=expected.get)
         loss = row["times"][chosen] / min(row["times"].values())
         losses.append(loss)
-        print(
-            f"{str(row['shape']):28s} direct {row['times']['direct'] * 1e3:9.2f} ms "
-            f"fft {row['times']['fft'] * 1e3:9.2f} ms  chose {chosen:6s} x{loss:.2f}"
-        )
+        taken = " ".join(f"{way} {1e3 * t:9.2f} ms" for way, t in row["times"].items())
+        numbers = astuple(row["shape"])[:-1]
+        kind = "depthwise" if row["shape"].depthwise else ""
+        print(f"{numbers!s:32s} {kind:9s} {taken}  chose {chosen:6s} x{loss:.2f}")
     print("{" + ", ".join(f'"{name}": {rate:.2e}' for name, rate in rates.items()) + "}")
     worse = [loss for loss in losses if loss > 1.1]
     print(
-        f"{len(losses)} shapes; the choice is over 10 % slower than the better one on {len(worse)}"
+        f"{len(losses)} shapes; the choice is over 10 % slower than the best one on {len(worse)}"
         f", at worst x{max(losses):.2f}"
     )
 
@@ -166,14 +227,12 @@ def main() -> None:
     parser.add_argument("--check", action="store_true", help="of the present rates; fits none")
     args = parser.parse_args()
     torch.set_num_threads(1)
+    shapes = workload_layers(args.device) if args.check else SHAPES
+    rows = [measure(shape, args.device, args.rounds) for shape in shapes]
     if args.check:
-        shapes = workload_layers(args.device)
-        rows = [measure(shape, dim, args.device, args.rounds) for shape, dim in shapes]
         report(rows, plan.rates(args.device))
         return
-    shapes = [(shape, 1) for shape in SHAPES_1D] + [(shape, 2) for shape in SHAPES_2D]
-    rows = [measure(shape, dim, args.device, args.rounds) for shape, dim in shapes]
-    names = list(dict.fromkeys(key for row in rows for b in ("direct", "fft") for key in row[b]))
+    names = list(dict.fromkeys(key for row in rows for c in row["counts"].values() for key in c))
     report(rows, fit(rows, names))
 
 

@@ -19,13 +19,13 @@ from ckconv.functional.geometry import Geometry, make_geometry
 from ckconv.functional.kernel import FactoredKernel, functions, last_output
 from ckconv.functional.spectral import (
     CostModel,
-    best_frames,
+    best_way,
     fft_conv,
     is_depthwise,
     remembered,
     spectral_conv,
 )
-from ckconv.functional.ways import current, full_precision, using
+from ckconv.functional.ways import Ways, current, full_precision, using
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Inexact
@@ -145,7 +145,7 @@ def _complex(
 def choose_backend(x: Tensor, kernel: Tensor | FactoredKernel, geometry: Geometry) -> str:
     """`direct` or `fft`, whichever is expected to take less time for these shapes and device."""
     shapes = tuple(x.shape), tuple(kernel.shape)
-    return _choice(*shapes, geometry, functions(kernel), x.device.type, current().frames)
+    return _choice(*shapes, geometry, functions(kernel), x.device.type, current())
 
 
 @remembered
@@ -155,13 +155,9 @@ def _choice(
     geometry: Geometry,
     functions: int,
     device: str,
-    frame: int | None,
+    ways: Ways,
 ) -> str:
-    cost = CostModel(device)
-    spans = geometry.spans(kernel_shape[2:])
-    shape = *kernel_shape[:2], *spans
-    frames = best_frames(x_shape, shape, geometry.pad, functions, device, geometry.circular, frame)
-    spectral = cost.spectral(x_shape, kernel_shape, frames, functions)
+    _, spectral = best_way(x_shape, kernel_shape, geometry, functions, device, ways)
     steps = geometry.stride, geometry.dilation
-    direct = cost.direct(x_shape, kernel_shape, geometry.pad, functions, *steps)
+    direct = CostModel(device).direct(x_shape, kernel_shape, geometry.pad, functions, *steps)
     return "fft" if spectral < direct else "direct"

@@ -18,15 +18,17 @@ class Ways:
     backend: str | Callable[..., Tensor] | None = None
     frames: int | None = None
     chunk: int | None = None
+    tiles: bool | None = None
 
 
 _FREE = Ways()
+_COMPILED = Ways(tiles=False)
 _WAYS: ContextVar[Ways] = ContextVar("ways", default=_FREE)
 
 
 def current() -> Ways:
-    """What holds here; in compiled code nothing does."""
-    return _FREE if torch.compiler.is_compiling() else _WAYS.get()
+    """What holds here; in compiled code nothing does, and transforms are the ones it knows."""
+    return _COMPILED if torch.compiler.is_compiling() else _WAYS.get()
 
 
 @contextmanager
@@ -34,6 +36,7 @@ def using(
     backend: str | Callable[..., Tensor] | None = None,
     frames: int | None = None,
     chunk: int | None = None,
+    tiles: bool | None = None,
 ) -> Iterator[None]:
     """Within the block, and this thread, compute every convolution in the same way.
 
@@ -47,8 +50,10 @@ def using(
         frames: length of the transforms that sequences are cut into, no shorter than their
             kernels; 0: one transform for a whole sequence.
         chunk: numbers of a factored kernel's spectrum that exist at once.
+        tiles: whether images are transformed by products of matrices, over tiles, where they can
+            be; `frames` has to be left out for that.
     """
-    given = {"backend": backend, "frames": frames, "chunk": chunk}
+    given = {"backend": backend, "frames": frames, "chunk": chunk, "tiles": tiles}
     given = {name: value for name, value in given.items() if value is not None}
     token = _WAYS.set(replace(_WAYS.get(), **given))
     try:

@@ -12,8 +12,11 @@ from ckconv.functional.geometry import Geometry
 from ckconv.functional.kernel import FactoredKernel, functions
 from ckconv.functional.spectral.dense import dense
 from ckconv.functional.spectral.depthwise import depthwise
-from ckconv.functional.spectral.plan import is_depthwise, plan_frames
-from ckconv.functional.ways import full_precision
+from ckconv.functional.spectral.plan import is_depthwise
+from ckconv.functional.spectral.products import by_products
+from ckconv.functional.spectral.tiles import Tiles
+from ckconv.functional.spectral.tiling import best_way
+from ckconv.functional.ways import current, full_precision
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -32,33 +35,25 @@ def spectral_conv(
     Long sequences are cut into frames. Computed in float32 or float64. As with a direct
     convolution, images that come channels-last leave channels-last.
     """
-    shape, dtype, memory_format = x.shape, x.dtype, _memory_format(x)
+    shape, dtype, memory_format = tuple(x.shape), x.dtype, _memory_format(x)
     kernel_size = kernel.shape[2:]
-    spans = geometry.spans(kernel_size)
-    frames = plan_frames(
-        shape,
-        (*kernel.shape[:2], *spans),
-        geometry.pad,
-        functions(kernel),
-        x.device.type,
-        geometry.circular,
-    )
+    shapes = shape, tuple(kernel.shape)
+    way, _ = best_way(*shapes, geometry, functions(kernel), x.device.type, current())
     with full_precision(x.device):
         work = torch.promote_types(kernel.dtype, torch.float32)
         x, blight = split_off(x.to(work), geometry, kernel_size)
-        x, geometry = geometry.extend(x, but=frames.wrapped)
-        product = depthwise if is_depthwise(shape, kernel.shape) else dense
-        y = geometry.strided(product(x, kernel, frames, geometry.dilation))  # (B, O, *out)
+        x, geometry = geometry.extend(x, but=way.wrapped)
+        product = depthwise if is_depthwise(*shapes) else dense
+        product = by_products if isinstance(way, Tiles) else product
+        y = geometry.strided(product(x, kernel, way, geometry.dilation))  # (B, O, *out)
         if bias is not None:
-            y = y + bias.to(work).view(-1, *[1] * len(spans))
+            y = y + bias.to(work).view(-1, *[1] * len(kernel_size))
         if blight is not None:
             y = y + geometry.strided(blight)
-    if memory_format is not None:
-        y = y.contiguous(memory_format=memory_format)
-    return y.to(dtype)
+    return y.contiguous(memory_format=memory_format).to(dtype)
 
 
-def _memory_format(x: Tensor) -> torch.memory_format | None:
+def _memory_format(x: Tensor) -> torch.memory_format:
     """Channels-last where x (B, C, *size) is."""
     is_last = x.ndim > 3 and x.stride(1) == 1 and any(n > 1 for n in x.shape[2:])
-    return _CHANNELS_LAST[x.ndim - 2] if is_last else None
+    return _CHANNELS_LAST[x.ndim - 2] if is_last else torch.contiguous_format

@@ -42,8 +42,12 @@ def mix(
     """
     if torch.compiler.is_compiling():  # the compiler knows no functions with a derivative forward
         return apply_spectrum(x, write_out(basis, weight))
-    at_once = current().chunk or _CHUNK.get(x.device.type, 1 << 24)
-    return multilinear.apply(_Mix(at_once), x, basis, weight)
+    return multilinear.apply(_Mix(numbers_at_once(x.device)), x, basis, weight)
+
+
+def numbers_at_once(device: torch.device) -> int:
+    """Numbers of a spectrum that should exist at once."""
+    return current().chunk or _CHUNK.get(device.type, 1 << 24)
 
 
 def write_out(

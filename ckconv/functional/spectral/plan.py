@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ckconv.functional.spectral.frames import Frames, remembered, whole_frames
+from ckconv.functional.spectral.tiles import Tiles
 from ckconv.functional.ways import current
 
 
@@ -74,6 +75,10 @@ class CostModel:
         """A factored kernel's spectral convolution; arguments as for `spectral_counts`."""
         return self.seconds(self.spectral_counts(*shapes))
 
+    def tiled(self, *shapes: object) -> float:
+        """The same over tiles; arguments as for `tiled_counts`."""
+        return self.seconds(self.tiled_counts(*shapes))
+
     def direct(self, *shapes: object) -> float:
         """A direct convolution; arguments as for `direct_counts`."""
         return self.seconds(self.direct_counts(*shapes))
@@ -102,6 +107,23 @@ class CostModel:
             "write": freq * 2 * max(functions, 1) * per_group * out,
             "sample": n,
             "spectral_start": 1,
+        }
+
+    def tiled_counts(
+        self, x_shape: Sequence[int], kernel_shape: Sequence[int], tiles: Tiles, functions: int
+    ) -> dict[str, float]:
+        """Operations by kind for images x (B, C, H, W), kernels (O, C, *k) of H functions."""
+        out, channels = kernel_shape[:2]
+        rows = x_shape[0] * math.prod(tiles.count)
+        frequencies = tiles.half * tiles.lengths[1]
+        turned = rows * (_turned(tiles, tiles.taken) * channels + _turned(tiles, tiles.step) * out)
+        return {
+            "turn": turned + functions * _turned(tiles, kernel_shape[2:]),
+            "place": 2 * frequencies * rows * (channels + out),
+            "blend": 4 * frequencies * rows * channels * out,
+            "write": 2 * frequencies * functions * channels * out,
+            "tiled_run": tiles.half,
+            "tiled_start": 1,
         }
 
     def direct_counts(
@@ -146,6 +168,12 @@ class CostModel:
         return sum(n * known[kind] for kind, n in counts.items())
 
 
+def _turned(tiles: Tiles, size: Sequence[int]) -> int:
+    """Multiply-adds of a transform of one channel's tile of `size`."""
+    rows, columns = size
+    return 2 * tiles.half * columns * (rows + 2 * tiles.lengths[1])
+
+
 def is_depthwise(x_shape: Sequence[int], kernel_shape: Sequence[int]) -> bool:
     """Whether each of several input channels x (B, C, *size) has kernels (O, 1, *k) of its own."""
     return kernel_shape[1] == 1 < x_shape[1]
@@ -168,31 +196,35 @@ def _series(first: int, count: int, step: int) -> int:
 _LONGEST_FAST_KERNEL = 14  # beyond it, PyTorch's 2-D convolutions on a CPU take a slower path
 _FEWEST_CHANNELS = 6  # fewer take as long: they do not fill a vector register
 
-# Seconds per operation. The CPU's are a fit to a two-core x86 machine with AVX-512, for images that
-# are channels-last; those of depthwise and of 3-D convolutions were measured on another one, and
-# scaled by what the two have in common. The GPU's are estimates from an H100-class chip's
-# arithmetic, bandwidth and launch times, not measurements.
+# Seconds per operation. The CPU's are a fit to 92 shapes on one thread of an x86 machine with AVX2,
+# images channels-last. The GPU's are estimates from an H100-class chip's arithmetic, bandwidth and
+# launch times, not measurements.
 _RATES = {
     "cpu": {
-        "line": 2.12e-08,
-        "move": 6.98e-09,
-        "mix": 2.15e-10,
-        "write": 8.37e-11,
-        "sample": 9.89e-07,
-        "spectral_start": 5.78e-04,
-        "direct1d": 8.91e-11,
-        "direct2d": 3.55e-11,
-        "direct2d_long": 1.26e-10,
-        "direct3d": 1.05e-10,
-        "depthwise1d": 3.00e-10,
-        "depthwise2d": 1.00e-10,
-        "depthwise2d_long": 7.50e-10,
-        "depthwise3d": 1.00e-09,
-        "product1d": 3.00e-09,
-        "product2d": 6.00e-09,
-        "product3d": 3.00e-09,
-        "slide": 1.60e-09,
-        "direct_start": 4.69e-04,
+        "line": 4.31e-08,
+        "move": 1.98e-08,
+        "mix": 1.21e-10,
+        "write": 2.08e-10,
+        "sample": 2.12e-06,
+        "spectral_start": 2.89e-03,
+        "direct1d": 1.99e-10,
+        "direct2d": 8.97e-11,
+        "direct2d_long": 2.99e-10,
+        "direct3d": 3.34e-10,
+        "depthwise1d": 1.01e-09,
+        "depthwise2d": 5.05e-10,
+        "depthwise2d_long": 2.12e-09,
+        "depthwise3d": 3.90e-09,
+        "product1d": 2.00e-08,
+        "product2d": 1.94e-08,
+        "product3d": 1.49e-08,
+        "turn": 1.67e-10,
+        "place": 3.10e-09,
+        "blend": 4.65e-11,
+        "tiled_run": 6.60e-05,
+        "tiled_start": 3.56e-03,
+        "slide": 6.91e-10,
+        "direct_start": 1.66e-03,
     },
     "cuda": {
         "line": 1e-11,
