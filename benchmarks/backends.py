@@ -40,10 +40,11 @@ class Backend:
     Args:
         name: as it is asked for.
         label: as it is shown.
-        conv, frames, chunk: as `ckconv.functional.using` takes them. With a `conv`, all steps are
-            computed, also where only the last one is read.
+        conv, frames, chunk, tiles: as `ckconv.functional.using` takes them. With a `conv`, all
+            steps are computed, also where only the last one is read.
         ordinary: convolutions are `torch.nn.Conv{1,2}d` of the same kernel size.
         is_direct: it slides kernels, at a cost that grows with their size.
+        taps: with `ordinary`, another kernel size than the same, per axis.
         layout: of images, as `train.channels_last`; empty: as that flag says. The plain ways take
             PyTorch's default.
         package: what has to be installed for it.
@@ -54,7 +55,9 @@ class Backend:
     conv: str | Callable[..., Tensor] | None = None
     frames: int | None = None
     chunk: int | None = None
+    tiles: bool | None = None
     ordinary: bool = False
+    taps: int = 0
     is_direct: bool = False
     layout: str = ""
     package: str = ""
@@ -66,13 +69,13 @@ class Backend:
     @contextmanager
     def active(self) -> Iterator[None]:
         """Every network convolves in this way within the context."""
-        with F.using(self.conv, self.frames, self.chunk):
+        with F.using(self.conv, self.frames, self.chunk, self.tiles):
             yield
 
     def network(self, problem: Problem) -> nn.Module:
         """A copy of the network for this backend: copies share nothing, kept kernels neither."""
         model = copy.deepcopy(problem.model)
-        model = with_ordinary_convolutions(model) if self.ordinary else model
+        model = with_ordinary_convolutions(model, self.taps) if self.ordinary else model
         return self.place(model, problem.inputs.device, problem.cfg)
 
     def place(self, model: nn.Module, device: torch.device, cfg: Config) -> nn.Module:
@@ -111,11 +114,12 @@ def _peer_fft_conv(
         return fft_conv(x, kernel, bias, stride=stride)
 
 
-def with_ordinary_convolutions(model: nn.Module) -> nn.Module:
-    """Replace every continuous convolution by an ordinary one of its present kernel size."""
+def with_ordinary_convolutions(model: nn.Module, taps: int = 0) -> nn.Module:
+    """Replace every continuous convolution by an ordinary one of its kernel size, or of `taps`."""
     for name, size in kernel_sizes(model).items():
         parent_name, _, own_name = name.rpartition(".")
         parent = model.get_submodule(parent_name)
+        size = (taps,) * len(size) if taps else size
         setattr(parent, own_name, _ordinary(model.get_submodule(name), size))
     return model
 
@@ -160,6 +164,8 @@ BACKENDS = {
             package="fft_conv_pytorch",
         ),
         Backend("conv", "nn.Conv", "auto", ordinary=True, is_direct=True, layout="False"),
+        Backend("taps", "3 taps", "auto", ordinary=True, taps=3),
+        Backend("no-tiles", "ours, FFT of images", "auto", tiles=False),
         Backend("uncut", "ours, uncut FFT", "fft", frames=0),
         Backend("whole", "ours, spectrum at once", "fft", chunk=_AT_ONCE),
         Backend("spectral", "ours, FFT always", "fft"),
@@ -167,4 +173,4 @@ BACKENDS = {
         Backend("ours", "ours"),
     )
 }
-COMPARED = ("direct", "fft", "fft-conv", "conv", "ours")
+COMPARED = ("direct", "fft", "fft-conv", "conv", "taps", "ours")

@@ -14,11 +14,28 @@ COLOURS = {
     "fft": "#e69f00",
     "fft-conv": "#f0e442",
     "conv": "#56b4e9",
+    "taps": "#88ccaa",
+    "no-tiles": "#aa4499",
     "uncut": "#cc79a7",
     "whole": "#b39ddb",
     "spectral": "#009e73",
     "all-steps": "#d55e00",
     "ours": "#0072b2",
+}
+# Seconds of a training step of the published code (2021), on a two-core x86 machine.
+PUBLISHED = {
+    "flexnet7-32x32-sigma0.075": 0.475,
+    "flexnet7-32x32-sigma0.25": 9.7,
+    "flexnet7-32x32-sigma1.0": 40.2,
+    "flextcn2-784-sigma0.075": 0.139,
+    "flextcn2-784-sigma0.3": 0.213,
+    "flextcn2-784-sigma1.0": 0.197,
+    "flextcn2-1024-sigma0.075": 0.192,
+    "flextcn2-1024-sigma0.3": 0.253,
+    "flextcn2-1024-sigma1.0": 0.264,
+    "flextcn2-16000-sigma0.075": 2.55,
+    "flextcn2-16000-sigma0.3": 2.55,
+    "flextcn2-16000-sigma1.0": 4.84,
 }
 TITLES = {
     "train": "Training step",
@@ -46,8 +63,8 @@ def table(values: dict[str, Any]) -> str:
 
 def _times(rows: list[dict]) -> str:
     names = _names(rows)
-    head = ["workload", "kernel", *(BACKENDS[n].label for n in names), "faster than the better of"]
-    head[-1] = "\u00d7 direct / FFT / nn.Conv"
+    head = ["workload", "kernel", *(BACKENDS[n].label for n in names)]
+    head += ["\u00d7 direct / FFT / nn.Conv", "\u00d7 3 taps", "\u00d7 published"]
     body = []
     for row in rows:
         ratios = row["times_ours"]
@@ -55,8 +72,17 @@ def _times(rows: list[dict]) -> str:
         gains = " / ".join(
             f"{ratios[n]:.2f}" if n in ratios else "\u2013" for n in ("direct", "fft", "conv")
         )
-        body.append([row["workload"], _kernels(row), *cells, gains])
+        taps = f"{1 / ratios['taps']:.2f}" if "taps" in ratios else "\u2013"
+        body.append([row["workload"], _kernels(row), *cells, gains, taps, _published(row)])
     return markdown(head, body)
+
+
+def _published(row: dict) -> str:
+    """How many times as long the published code took for the step."""
+    known, own = PUBLISHED.get(row["workload"]), row["backends"].get("ours", {}).get("seconds")
+    if row["mode"] != "train" or not known or not own:
+        return "\u2013"
+    return f"{known / own:.1f}"
 
 
 def _time(result: dict | None) -> str:

@@ -50,6 +50,10 @@ def _workloads() -> list[Workload]:
         for s in SIGMAS_2D
     ]
     images += [
+        Workload(f"flexnet7-batch64-sigma{s}", 64, (flexnet7, f"mask.init_value={s}"))
+        for s in SIGMAS_2D[:3]
+    ]
+    images += [
         Workload("ckconv-flexnet7-33x33", 16, ("+experiment=cifar10_ckcnn",)),
         Workload("flexnet7-96x96", 4, ("+experiment=stl10_flexnet7",)),
     ]
