@@ -141,7 +141,7 @@ def test_everything_is_as_before_after_a_backend():
 
 
 def test_the_workloads_are_the_papers_networks():
-    assert len([w for w in WORKLOADS.values() if not w.is_epoch]) == 16
+    assert len([w for w in WORKLOADS.values() if not w.is_epoch]) == 19
     problem = problem_of(WORKLOADS["flexnet7-32x32-sigma0.25"])
     assert tuple(problem.inputs.shape) == (16, 3, 32, 32)
     assert sum(p.numel() for p in problem.model.parameters()) == 671_650
