@@ -95,6 +95,11 @@ def _look(root: Path, resize: tuple[int, int] | None, _changed: int) -> Content:
             f"{folders[TRAIN]}: holds no images in folders of classes, as "
             f"{folders[TRAIN] / 'cat' / 'one.png'}"
         )
+    if len(set(listed[TRAIN][1])) < 2:
+        raise UsageError(
+            f"{folders[TRAIN]}: holds images of {class_names[listed[TRAIN][1][0]]} alone; give "
+            "folders of at least two classes"
+        )
     headers = read_headers(paths)
     size = resize or _common_size(paths, headers)
     channels = max(header.channels for header in headers)

@@ -164,6 +164,7 @@ def bomb(path: Path) -> None:
     path.write_bytes(content)
 
 
+DEEP = np.full((8, 8), 40_000, np.uint16)
 X, Y = np.zeros((40, 2, 8), np.float32), np.arange(40) % 2
 ARRAYS = [
     {},
@@ -220,7 +221,7 @@ def data_files() -> Iterator[Case]:
         lambda folder: (folder / "cat" / "0.png").write_text("no image"),
         lambda folder: bomb(folder / "cat" / "0.png"),
         lambda folder: Image.new("L", (9, 8)).save(folder / "cat" / "0.png"),
-        lambda folder: Image.new("I", (8, 8)).save(folder / "cat" / "0.png"),
+        lambda folder: Image.fromarray(DEEP).save(folder / "cat" / "0.png"),
         lambda folder: octets("0.png", lambda c: c[:-20])(folder / "cat"),
         lambda folder: [path.unlink() for path in folder.glob("cat/*")],
         lambda folder: (folder / "test" / "bird").mkdir(parents=True),

@@ -129,6 +129,14 @@ def test_what_is_wrong_is_said(cfg):
         describe(cfg)
 
 
+def test_images_of_one_class_alone_are_refused(cfg):
+    write_images(root(cfg), 4)
+    for path in (root(cfg) / "cat").iterdir():
+        path.unlink()
+    with pytest.raises(UsageError, match="holds images of dog alone; give folders of at least two"):
+        describe(cfg)
+
+
 def test_augmentation_is_for_training_alone(cfg):
     write_images(root(cfg), 20)
     plain = build_loaders(cfg)[1]
