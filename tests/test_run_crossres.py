@@ -22,7 +22,7 @@ from datasets import build_loaders, describe
 from models import build_model, set_resolution
 from program.command_line import compose
 from program.device import seed_everything
-from training import loop
+from training import epoch
 from training.crossres import stages
 from training.crossres.check import check, source_task
 from training.evaluation import evaluate
@@ -157,12 +157,12 @@ def stop_at(monkeypatch, module, name: str, call: int) -> None:
 @pytest.mark.parametrize(
     ("module", "name", "call"),
     [
-        (loop, "train_epoch", 1),  # the first epoch at the source resolution
-        (loop, "train_epoch", 2),
+        (epoch, "train_epoch", 1),  # the first epoch at the source resolution
+        (epoch, "train_epoch", 2),
         (stages, "evaluate", 1),  # the test at the source resolution
         (stages, "evaluate", 2),  # the test as is
-        (loop, "train_epoch", 3),  # the first epoch of fine-tuning
-        (loop, "train_epoch", 4),
+        (epoch, "train_epoch", 3),  # the first epoch of fine-tuning
+        (epoch, "train_epoch", 4),
         (stages, "evaluate", 3),  # the test after fine-tuning
         (run_crossres, "result", 1),  # everything done but the result written
     ],
@@ -188,8 +188,8 @@ def test_done_stages_are_not_done_again(finished, tmp_path, monkeypatch, no_pict
         with pytest.raises(Stop):
             run(patch, tmp_path)
     trained, tested = [], []
-    train_epoch, test = loop.train_epoch, stages.evaluate
-    monkeypatch.setattr(loop, "train_epoch", lambda *a: trained.append(1) or train_epoch(*a))
+    train_epoch, test = epoch.train_epoch, stages.evaluate
+    monkeypatch.setattr(epoch, "train_epoch", lambda *a: trained.append(1) or train_epoch(*a))
     monkeypatch.setattr(stages, "evaluate", lambda *a, **k: tested.append(1) or test(*a, **k))
     assert run(monkeypatch, tmp_path, f"train.resume={tmp_path}") == 0
     assert not trained and len(tested) == 1
@@ -198,9 +198,10 @@ def test_done_stages_are_not_done_again(finished, tmp_path, monkeypatch, no_pict
 def test_a_longer_training_makes_the_later_stages_anew(
     finished, tmp_path, monkeypatch, no_pictures
 ):
-    assert run(monkeypatch, tmp_path) == 0
+    best_last = ("train.lr=0.03", "seed=1")  # in which later epochs are better than the first two
+    assert run(monkeypatch, tmp_path, *best_last) == 0
     before = outcome(tmp_path)
-    longer = ("train.epochs=4", f"train.resume={tmp_path}")
+    longer = (*best_last, "train.epochs=4", f"train.resume={tmp_path}")
     assert run(monkeypatch, tmp_path, *longer) == 0
     after = outcome(tmp_path)
     assert after["source"]["epochs"] == 4 and after["fine_tuned"]["epochs"] == 2
@@ -236,7 +237,7 @@ def test_a_pretrained_network_skips_the_training(finished, tmp_path, monkeypatch
     whole, _ = finished
     flags = ("pretrained=True", f"pretrained_params.filepath={whole / 'best.pt'}")
     with monkeypatch.context() as patch:
-        stop_at(patch, loop, "train_epoch", 2)
+        stop_at(patch, epoch, "train_epoch", 2)
         with pytest.raises(Stop):
             run(patch, tmp_path / "a", "train.epochs=0", *flags)
     resumed = ("train.epochs=0", f"train.resume={tmp_path / 'a'}")
@@ -299,7 +300,7 @@ def test_imagenet_k_reads_a_folder_per_resolution(tmp_path, monkeypatch, no_pict
         "train.batch_size=8",
     )
     with monkeypatch.context() as patch:
-        stop_at(patch, loop, "train_epoch", 2)
+        stop_at(patch, epoch, "train_epoch", 2)
         with pytest.raises(Stop):
             run(patch, tmp_path / "run", *flags)
     assert run(monkeypatch, tmp_path / "run", f"train.resume={tmp_path / 'run'}", *flags) == 0

@@ -122,7 +122,7 @@ def test_fetching_needs_an_account_a_run_and_a_name(tmp_path, monkeypatch):
         def __init__(self, **settings):
             raise wandb.errors.CommError("run not found")
 
-    monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
+    monkeypatch.setattr(wandb, "login", lambda prompt: True)  # it would try the network for long
     monkeypatch.setattr(wandb, "Api", Api)
     with pytest.raises(UsageError, match="could not be fetched from W&B: run not found"):
         fetch("best.pt", "me/flexconv/1", tmp_path)
@@ -140,7 +140,7 @@ def test_what_is_fetched_has_the_digest_that_is_told(tmp_path, monkeypatch, md5)
             return self
 
     api = SimpleNamespace(run=lambda path: SimpleNamespace(file=lambda name: File()))
-    monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
+    monkeypatch.setattr(wandb, "login", lambda prompt: True)
     monkeypatch.setattr(wandb, "Api", lambda **settings: api)
     if md5 and md5.startswith("A"):
         with pytest.raises(UsageError, match="does not have the digest that W&B says"):
