@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from ckconv.errors import UsageError
+from ckconv.errors import UsageError, reason
 
 FORMAT = "flexconv checkpoint 1"  # what the checkpoints of the training programs say of themselves
 
@@ -39,8 +39,8 @@ def read(path: Path) -> dict[str, Any]:
             ) from error
         raise UsageError(f"{path}: is not a checkpoint") from error
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise UsageError(f"{path}: cannot be read, {reason}; give a file that can be") from error
+        why = (error.strerror or str(error)).lower()
+        raise UsageError(f"{path}: cannot be read, {why}; give a file that can be") from error
     except MemoryError:
         raise
     except Exception as error:  # torch reports damaged archives by many kinds of exception
@@ -64,10 +64,8 @@ def fitting(
     except (UsageError, OSError, MemoryError):
         raise
     except Exception as error:  # torch and OmegaConf report what does not fit in many ways
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        if isinstance(error, KeyError):
-            reason = f"{error} is missing"
-        raise UsageError(f"{path}: {misfit} ({reason}); {advice}") from error
+        why = f"{error} is missing" if isinstance(error, KeyError) else reason(error)
+        raise UsageError(f"{path}: {misfit} ({why}); {advice}") from error
 
 
 def check_intact(path: Path) -> None:

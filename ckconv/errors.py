@@ -17,6 +17,11 @@ class UsageError(ValueError):
     """
 
 
+def reason(error: Exception, most: int = 200) -> str:
+    """What an error says, on one line and in `most` letters; its kind where it says nothing."""
+    return " ".join(str(error).split())[:most] or type(error).__name__
+
+
 def check_choice(flag: str, given: object, choices: Iterable[str]) -> None:
     """Raise `UsageError` naming `flag` unless `given` is one of `choices`."""
     choices = [str(choice) for choice in choices]

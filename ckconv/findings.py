@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from ckconv.errors import UsageError
+from ckconv.errors import UsageError, reason
 
 BEST, LAST = "best.pt", "last.pt"  # in a run's folder
 WEIGHTS, DESCRIPTION = "model.safetensors", "config.json"  # in a folder that `ckconv.save` wrote
@@ -46,7 +46,7 @@ def _from_hub(name: str) -> Path:
     try:
         return Path(huggingface_hub.snapshot_download(name, allow_patterns=[WEIGHTS, DESCRIPTION]))
     except Exception as error:  # its mistakes are of many kinds, the network's among them
-        reason = " ".join(str(error).split())[:200]
         raise UsageError(
-            f"{name}: does not exist here, and could not be had from the Hugging Face hub: {reason}"
+            f"{name}: does not exist here, and could not be had from the Hugging Face hub: "
+            f"{reason(error)}"
         ) from error

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ckconv import by_path, checkpoint
-from ckconv.errors import UsageError
+from ckconv.errors import UsageError, reason
 from ckconv.findings import BEST, DESCRIPTION, LAST, WEIGHTS, find
 from ckconv.models.blocks import set_resolution
 from ckconv.models.build import ALIASES, NAMES, Parts, build
@@ -217,8 +217,8 @@ def _network(
     try:
         network.load_state_dict(weights)
     except RuntimeError as error:
-        reason = " ".join(str(error).split())[:200]
-        raise UsageError(f"{where}: its weights do not fit its config: {reason}") from error
+        why = reason(error)
+        raise UsageError(f"{where}: its weights do not fit its config: {why}") from error
     if not all(x.isfinite().all() for x in weights.values() if x.is_floating_point()):
         raise UsageError(f"{where}: its weights are not finite; give those of a run that went well")
     return network

@@ -12,7 +12,7 @@ import torch.nn.functional as tf
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
-from ckconv.errors import UsageError
+from ckconv.errors import UsageError, reason
 from ckernel_fitting.settings import Settings
 from datasets.base import DEFAULT_ROOT
 from datasets.cifar import CIFAR10, CIFAR100
@@ -90,8 +90,8 @@ def _read(path: Path) -> Tensor:
                 file = file.convert("L" if file.mode in ("1", "L", "LA") else "RGB")
             pixels = np.asarray(file, np.float32)
     except Exception as error:  # damaged files make the decoders raise many kinds of exception
-        reason = UNREADABLE.get(type(error), f"is a damaged image ({error})")
-        raise UsageError(f"path={path}: {reason}") from error
+        why = UNREADABLE.get(type(error), f"is a damaged image ({error})")
+        raise UsageError(f"path={path}: {why}") from error
     if bad := pixels.size - int(np.isfinite(pixels).sum()):
         raise UsageError(
             f"path={path}: {bad} of its {pixels.size} values are infinite or not numbers (NaN); "
@@ -151,9 +151,8 @@ def _alexnet_download() -> dict:
     try:
         return weights.get_state_dict(progress=False, check_hash=True)
     except Exception as error:  # whatever the network does
-        reason = " ".join(str(error).split())[:100]
         raise UsageError(
-            f"function=AlexNet: the weights could not be downloaded ({reason}); fetch "
+            f"function=AlexNet: the weights could not be downloaded ({reason(error, 100)}); fetch "
             f"{weights.url} elsewhere and give the file with path=..."
         ) from error
     finally:

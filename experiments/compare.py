@@ -14,7 +14,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from ckconv.antialiasing.colours import SERIES
-from ckconv.errors import UsageError
+from ckconv.errors import UsageError, reason
 from program.folder import CONFIG, METRICS
 from training.report.curves import RESULTS, draw_runs, read_history
 from training.report.pictures import picture
@@ -84,8 +84,7 @@ def read(folder: Path) -> Compared:
         config = OmegaConf.to_container(OmegaConf.load(folder / CONFIG))
         flags = {k: v for k, v in flatten(config).items() if not k.startswith(IGNORED)}
     except Exception as error:  # of YAML and of OmegaConf, of many kinds
-        reason = " ".join(str(error).split())[:120]
-        raise UsageError(f"{folder / CONFIG}: cannot be read: {reason}") from error
+        raise UsageError(f"{folder / CONFIG}: cannot be read: {reason(error, 120)}") from error
     return Compared(folder.as_posix(), flags, read_history(folder / METRICS))
 
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ckconv.checkpoint import check_intact
-from ckconv.errors import UsageError
+from ckconv.errors import UsageError, reason
 from datasets.files.download import locked
 from program.files import complete
 
@@ -129,7 +129,6 @@ def _read(path: Path) -> dict[str, Tensor]:
 
 
 def _damaged(path: Path, error: Exception) -> UsageError:
-    reason = " ".join(str(error).split())[:200]
     return UsageError(
-        f"{path} is damaged ({reason}): remove it, and it is made again from the data"
+        f"{path} is damaged ({reason(error)}): remove it, and it is made again from the data"
     )

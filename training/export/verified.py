@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 import ckconv
-from ckconv.errors import UsageError, check_choice
+from ckconv.errors import UsageError, check_choice, reason
 from ckconv.trained import Trained
 from program.files import complete
 from training.export.formats import FORMATS, Inputs, Run
@@ -59,8 +59,8 @@ def export(trained: Trained, kind: str, path: Path) -> Exported:
         except (UsageError, OSError):
             raise
         except Exception as error:  # the exporters have many kinds, for a layer they do not know
-            reason = " ".join(str(error).split())[:300]
-            raise UsageError(f"format={kind}: the network cannot be exported: {reason}") from error
+            why = reason(error, 300)
+            raise UsageError(f"format={kind}: the network cannot be exported: {why}") from error
         run = form.read(temporary)
         difference = 0.0 if run is None else _difference(network, run, samples, str(path))
         size = temporary.stat().st_size

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ckconv.antialiasing.colours import STYLE
+from ckconv.errors import reason
 from program.files import write_figure
 from program.progress import say
 
@@ -41,8 +42,8 @@ def optional(*names: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # no matplotlib, a full disk: no reason to lose a training
-        reason = " ".join(str(error).split())[:120] or type(error).__name__
-        say(f"{' and '.join(names)}: not drawn ({reason}); the run goes on without")
+        why = reason(error, 120)
+        say(f"{' and '.join(names)}: not drawn ({why}); the run goes on without")
 
 
 def clean(axis: Axes, grid: bool = True) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from ckconv.errors import UsageError
+from ckconv.errors import UsageError, reason
 from program import distributed
 
 FOLDER = "tensorboard"  # in a run's folder
@@ -82,8 +82,8 @@ class TensorBoardLog:
         try:
             send(self.writer)
         except Exception as error:  # a full disk, a value that it refuses
-            reason = " ".join(str(error).split())[:120] or type(error).__name__
-            print(f"TensorBoard: {reason}; from here this run is not logged to it", flush=True)
+            why = reason(error, 120)
+            print(f"TensorBoard: {why}; from here this run is not logged to it", flush=True)
             self.writer = None
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
-from ckconv.errors import UsageError
+from ckconv.errors import UsageError, reason
 from program import distributed
 from program.folder import DOWNLOADS, made_folder
 
@@ -85,8 +85,8 @@ class WandbLog:
         try:
             send(self.run)
         except Exception as error:  # a full disk, no network, a value that it refuses
-            reason = _reason(error)
-            print(f"W&B: {reason}; from here this run is logged to its own files only", flush=True)
+            why = reason(error, 120)
+            print(f"W&B: {why}; from here this run is logged to its own files only", flush=True)
             self.run = None
 
 
@@ -113,15 +113,15 @@ def _start(flags: Wandb, config: dict[str, Any], folder: Path, run_id: str | Non
                 settings=settings,
             )
         except Exception as error:  # whatever goes wrong here must not end the training
-            reason = _reason(error)
+            failure = reason(error, 120)
             continue
         if attempt == "offline":
-            why = "no account on this machine" if mode == "offline" else reason
+            why = "no account on this machine" if mode == "offline" else failure
             place = directory / "wandb"
             sent = f"with an account, wandb sync {place}/offline-run-* sends it"
             print(f"W&B: {why}; logging offline to {place} ({sent})")
         return run
-    print(f"W&B: could not start ({reason}); this run is logged to its own files only")
+    print(f"W&B: could not start ({failure}); this run is logged to its own files only")
     return None
 
 
@@ -138,10 +138,6 @@ def _has_account() -> bool:
         return wandb.api.api_key is not None  # before version 0.30
     except Exception:
         return True
-
-
-def _reason(error: Exception) -> str:
-    return " ".join(str(error).split())[:120] or type(error).__name__
 
 
 def fetch(filename: str, run_path: str, folder: Path) -> Path:
@@ -178,9 +174,9 @@ def fetch(filename: str, run_path: str, folder: Path) -> Path:
         _check_digest(path, getattr(file, "md5", None))
     except Exception as error:
         shutil.rmtree(downloads, ignore_errors=True)
-        reason = _reason(error)
+        why = reason(error, 120)
         raise UsageError(
-            f"{flags}: {filename} of {run_path} could not be fetched from W&B: {reason}"
+            f"{flags}: {filename} of {run_path} could not be fetched from W&B: {why}"
         ) from error
     return path
 
