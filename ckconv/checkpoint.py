@@ -1,8 +1,9 @@
-"""Reading checkpoint files, this library's and others', with suspicion."""
+"""Checkpoint files: reading this library's and others' with suspicion, writing whole ones."""
 
 from __future__ import annotations
 
 import contextlib
+import os
 import pickle
 import warnings
 import zipfile
@@ -80,6 +81,16 @@ def check_intact(path: Path) -> None:
         damaged = archive.testzip()
     if damaged:
         raise ValueError(f"the checksum of {damaged} is wrong")
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file under another name first: it is there whole or not at all."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        temporary.write_bytes(content)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def is_ours(content: dict[str, Any]) -> bool:

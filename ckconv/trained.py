@@ -153,9 +153,9 @@ def save(trained: Trained, folder: str | os.PathLike[str]) -> None:
     described = {"config": trained.config, "task": trained.task, "scale": trained.scale}
     plain = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
     weights = _safetensors("torch").save(plain)
-    _replace(folder / WEIGHTS, weights)
+    checkpoint.write_whole(folder / WEIGHTS, weights)
     described |= {"format": checkpoint.FORMAT, DIGEST: hashlib.sha256(weights).hexdigest()}
-    _replace(folder / DESCRIPTION, (json.dumps(described, indent=2) + "\n").encode())
+    checkpoint.write_whole(folder / DESCRIPTION, (json.dumps(described, indent=2) + "\n").encode())
 
 
 def _load_saved(folder: Path, make: Make) -> Trained:
@@ -244,13 +244,3 @@ def _safetensors(part: str) -> Any:
             f"{WEIGHTS}: needs safetensors, which is not installed; pip install safetensors adds it"
         ) from error
     return getattr(safetensors, part)
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """Write a file under another name first: it is there whole or not at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        temporary.write_bytes(content)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)

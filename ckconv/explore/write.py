@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from ckconv.checkpoint import write_whole
 from ckconv.errors import UsageError
 from ckconv.explore.data import KERNELS, described, network_data
 from ckconv.nn.conv import CKConv
@@ -43,14 +44,7 @@ def write_page(
     network: nn.Module, path: str | os.PathLike[str], title: str = "", kernels: int = KERNELS
 ) -> None:
     """Write `page` into a file, whole or not at all."""
-    path = Path(path)
-    text = page(network, title, kernels)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_whole(Path(path), page(network, title, kernels).encode())
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
