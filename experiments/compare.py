@@ -13,7 +13,6 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from ckconv.antialiasing.colours import SERIES
 from ckconv.errors import UsageError, reason
 from program.folder import CONFIG, METRICS
 from training.report.curves import RESULTS, draw_runs, read_history
@@ -142,7 +141,7 @@ def save_comparison(runs: Sequence[Compared], path: Path) -> None:
     """Draw loss and results of the runs, a colour each: training dashed, what is held out whole."""
     height = 3.4 + 0.16 * max(len(runs) - 3, 0)
     with picture(path, 10, height) as figure:
-        draw_runs(figure, [(run.name, run.history) for run in runs], SERIES)
+        draw_runs(figure, [(run.name, run.history) for run in runs])
 
 
 if __name__ == "__main__":

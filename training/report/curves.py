@@ -63,7 +63,7 @@ def save_curves(history: Sequence[Row], path: Path, title: str = "") -> None:
 def draw_results(axis: Axes, history: Sequence[Row], name: str, text: str) -> None:
     """The lines of one result on the splits that have it, fractions in percent."""
     factor = 100 if name == "accuracy" else 1
-    for split, colour in zip(SPLITS, (SERIES[0], SERIES[1], SERIES[2])):
+    for split, colour in zip(SPLITS, SERIES):
         epochs, values = series(history, f"{split}_{name}")
         if len(epochs):
             axis.plot(epochs, factor * values, color=colour, lw=1.3, label=split, **_marks(history))
@@ -71,9 +71,7 @@ def draw_results(axis: Axes, history: Sequence[Row], name: str, text: str) -> No
     axis.legend()
 
 
-def draw_runs(
-    figure: Figure, runs: Sequence[tuple[str, Sequence[Row]]], colours: Sequence[str]
-) -> None:
+def draw_runs(figure: Figure, runs: Sequence[tuple[str, Sequence[Row]]]) -> None:
     """Loss and result of several runs, (name, rows) each: what is trained on in dashes."""
     every = [row for _, history in runs for row in history]
     metric = next((name for name in RESULTS if _columns(every, name)), None)
@@ -82,14 +80,14 @@ def draw_runs(
     for axis, name in zip(axes, names):
         factor = 100 if name == "accuracy" else 1
         for index, (_, history) in enumerate(runs):
-            colour, styles = colours[index % len(colours)], ("--", "-", "-")
+            colour, styles = SERIES[index % len(SERIES)], ("--", "-", "-")
             for split, style in zip(SPLITS, styles):
                 epochs, values = series(history, f"{split}_{name}")
                 lines = {"color": colour, "ls": style, "lw": 0.8 if style == "--" else 1.4}
                 axis.plot(epochs, factor * values, **lines, **_marks(history))
         axis.set(title=f"{RESULTS.get(name, name)}; dashed: training", xlabel="epoch")
         _over_epochs(axis)
-    handles = [axes[0].plot([], [], color=colours[i % len(colours)])[0] for i in range(len(runs))]
+    handles = [axes[0].plot([], [], color=SERIES[i % len(SERIES)])[0] for i in range(len(runs))]
     place = {"loc": "outside lower center", "ncols": min(len(runs), 4)}
     figure.legend(handles, [label for label, _ in runs], **place)
 
