@@ -18,6 +18,7 @@ from ckconv.errors import UsageError, reason
 from ckconv.findings import BEST, DESCRIPTION, LAST, WEIGHTS, find
 from ckconv.models.blocks import set_resolution
 from ckconv.models.build import ALIASES, NAMES, Parts, build
+from ckconv.nn.sized import fix_sizes
 
 DIGEST = "sha256"  # of the weights, in their description
 
@@ -211,8 +212,7 @@ def _network(
     flags = config["cross_res"]
     source, target = flags["source_res"], flags["target_res"]
     if source and flags["resize"] == f"{target},{target}":  # fine-tuned at another resolution
-        with torch.no_grad():
-            network.eval()(torch.zeros(1, task["in_channels"], source, source))
+        fix_sizes(network, task["in_channels"], (source, source))
         set_resolution(network, target / source)
     try:
         network.load_state_dict(weights)

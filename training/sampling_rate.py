@@ -6,10 +6,10 @@ from cfg.schema import Config
 
 import copy
 
-import torch
 from torch import nn
 
 from ckconv.nn import CKConv, set_length
+from ckconv.nn.sized import fix_sizes
 from datasets import task_of
 from datasets.task import Loader, Task
 from models import set_resolution
@@ -42,14 +42,9 @@ def at_test_rate(model: nn.Module, task: Task, cfg: Config) -> nn.Module:
     return model
 
 
-@torch.no_grad()
 def fix_kernel_sizes(model: nn.Module, task: Task) -> None:
     """Show a network an input of the task's size: the first one fixes its kernels' sizes."""
-    was_training = model.training
-    model.eval()
-    like = next(model.parameters())
-    model(like.new_zeros(1, task.in_channels, *task.size))
-    model.train(was_training)
+    fix_sizes(model, task.in_channels, task.size)
 
 
 def tested(model: nn.Module, loader: Loader, task: Task, cfg: Config) -> dict[str, float]:

@@ -9,13 +9,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
 from torch import nn
 
 from ckconv.checkpoint import write_whole
 from ckconv.errors import UsageError
 from ckconv.explore.data import KERNELS, described, network_data
 from ckconv.nn.conv import CKConv
+from ckconv.nn.sized import fix_sizes
 from ckconv.trained import load
 
 PARTS = Path(__file__).resolve().parent / "page"
@@ -64,21 +64,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if chosen.kernels < 1:
             raise UsageError(f"--kernels {chosen.kernels}: give a number of at least 1")
         trained = load(chosen.checkpoint)
-        fix_sizes(trained.network, trained.task["in_channels"], trained.task["size"])
-        write_page(
-            trained.network, chosen.out, described(trained.config, trained.task), chosen.kernels
-        )
+        network, task = trained.network, trained.task
+        layers = [module for module in network.modules() if isinstance(module, CKConv)]
+        if not all(layer.kernel_size for layer in layers):  # of an older checkpoint
+            fix_sizes(network, task["in_channels"], task["size"])
+        write_page(network, chosen.out, described(trained.config, task), chosen.kernels)
     except (UsageError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     size = chosen.out.stat().st_size / 2**20
     print(f"{chosen.out.resolve()}: {size:.1f} MiB; open it in a browser")
     return 0
-
-
-@torch.no_grad()
-def fix_sizes(network: nn.Module, channels: int, size: Sequence[int]) -> None:
-    """Show a network whose checkpoint has no kernel sizes an input, which fixes them."""
-    layers = [module for module in network.modules() if isinstance(module, CKConv)]
-    if not all(layer.kernel_size for layer in layers):
-        network(torch.zeros(1, channels, *size))

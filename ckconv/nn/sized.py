@@ -182,3 +182,13 @@ def _agreed(size: tuple[int, ...], device: torch.device) -> tuple[int, ...]:
     largest = torch.tensor(size, device=device)
     dist.all_reduce(largest, dist.ReduceOp.MAX)
     return tuple(largest.tolist())
+
+
+@torch.no_grad()
+def fix_sizes(network: nn.Module, channels: int, size: Sequence[int]) -> None:
+    """Show a network an input (1, channels, *size) of zeros: the first one fixes kernel sizes."""
+    was_training = network.training
+    network.eval()
+    like = next(network.parameters())
+    network(like.new_zeros(1, channels, *size))
+    network.train(was_training)
