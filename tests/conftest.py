@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from typing import Any, BinaryIO
 
 import pytest
 
@@ -32,6 +33,23 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
                 item.add_marker(pytest.mark.skip(reason=reason))
     # The programs' tests, the longest, first: two processes then end at about the same time.
     items.sort(key=lambda item: len(item.path.relative_to(config.rootpath).parts))
+
+
+@pytest.fixture
+def sketched(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pictures of runs in this process are composed but not rendered, which takes longer than the
+    runs do. The tests of pictures, and the runs in processes of their own, render theirs.
+    """
+    from matplotlib.figure import Figure
+    from PIL import Image
+
+    def savefig(figure: Figure, file: BinaryIO, format: str, **how: Any) -> None:
+        if format != "png":
+            return whole(figure, file, format=format, **how)
+        Image.new("RGB", (1, 1)).save(file, "png")
+
+    whole = Figure.savefig
+    monkeypatch.setattr(Figure, "savefig", savefig)
 
 
 @pytest.fixture(autouse=True)

@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from programs import run
 from small_runs import SMALL_NETWORK
-
-ROOT = Path(__file__).resolve().parent.parent
-
-
-def command(program: str, *flags: str) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        [sys.executable, program, *flags], cwd=ROOT, capture_output=True, text=True
-    )
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("run") / "run"
     short = ("train.epochs=1", "train.max_batches=2", "conv.horizon=5", f"hydra.run.dir={folder}")
-    done = command("run_experiment.py", *SMALL_NETWORK, *short)
+    done = run("run_experiment.py", *SMALL_NETWORK, *short)
     assert done.returncode == 0, done.stderr
     return folder
 
@@ -36,7 +27,7 @@ def test_pictures_for_a_paper(folder, tmp_path):
         "sizes": "z.svg",
     }
     flags = [f"{name}={tmp_path / file}" for name, file in files.items()]
-    done = command("draw.py", f"checkpoint={folder}", *flags)
+    done = run("draw.py", f"checkpoint={folder}", *flags)
     assert done.returncode == 0, done.stderr
     *table, said = done.stdout.splitlines()
     assert said == "drew " + " and ".join(str(tmp_path / file) for file in files.values())
@@ -60,7 +51,7 @@ def test_pictures_for_a_paper(folder, tmp_path):
     ids=["no checkpoint", "no such kind of picture", "no epochs"],
 )
 def test_a_mistake_is_one_sentence(folder, flags, words):
-    done = command("draw.py", *(text.format(folder=folder) for text in flags))
+    done = run("draw.py", *(text.format(folder=folder) for text in flags))
     assert done.returncode == 1
     assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
     assert words in done.stderr

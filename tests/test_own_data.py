@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import programs
 import pytest
 import torch
 from PIL import Image
@@ -19,6 +20,8 @@ import ckconv
 import predict
 import run_experiment
 from ckconv import UsageError, published
+
+pytestmark = pytest.mark.usefixtures("sketched")
 
 ROOT = Path(__file__).resolve().parent.parent
 OWN_MODULE = """
@@ -185,9 +188,7 @@ def test_classes_of_ones_own_from_another_process_too(monkeypatch, tmp_path, lau
         pytest.importorskip(f"hydra_plugins.hydra_{launcher}_launcher")
     (tmp_path / "mine.py").write_text(OWN_MODULE)
     folder = tmp_path / "sweep"
-    command = [
-        sys.executable,
-        str(ROOT / "run_experiment.py"),
+    flags = [
         "--multirun",
         *SMALL_NETWORK,
         "dataset=mine:Signs",
@@ -199,7 +200,7 @@ def test_classes_of_ones_own_from_another_process_too(monkeypatch, tmp_path, lau
         *LAUNCHERS[launcher],
         f"hydra.sweep.dir={folder}",
     ]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=600)
+    done = programs.run(ROOT / "run_experiment.py", *flags, cwd=tmp_path, timeout=600)
     assert done.returncode == 0, done.stderr
     for job in ("0", "1"):
         assert json.loads((folder / job / "result.json").read_text())["dataset"] == "Signs"

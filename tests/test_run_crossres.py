@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -11,6 +10,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import programs
 import pytest
 import torch
 from PIL import Image
@@ -27,6 +27,8 @@ from training.crossres import stages
 from training.crossres.check import check, source_task
 from training.evaluation import evaluate
 from training.validate import validate
+
+pytestmark = pytest.mark.usefixtures("sketched")
 
 ROOT = Path(__file__).resolve().parent.parent
 SMALL = [
@@ -85,14 +87,7 @@ def table(text: str) -> list[str]:
 def finished(tmp_path_factory):
     """The folder of a run that was never stopped, and what it printed."""
     folder = tmp_path_factory.mktemp("runs") / "whole"
-    done = subprocess.run(
-        [sys.executable, "run_crossres.py", *SMALL, f"hydra.run.dir={folder}"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        timeout=300,
-    )
+    done = programs.run("run_crossres.py", *SMALL, f"hydra.run.dir={folder}")
     assert done.returncode == 0, done.stderr
     return folder, done.stdout
 

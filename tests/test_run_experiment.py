@@ -15,12 +15,15 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+import programs
 import pytest
 import torch
 from small_runs import SMALL_NETWORK
 
 import run_experiment
 from training import network
+
+pytestmark = pytest.mark.usefixtures("sketched")
 
 ROOT = Path(__file__).resolve().parent.parent
 SMALL = [
@@ -56,15 +59,8 @@ def finished(tmp_path_factory):
     """The folder of a run of three epochs, and what it printed."""
     folder = tmp_path_factory.mktemp("runs") / "finished"
     environment = {**os.environ, "WANDB_MODE": "offline"}
-    command = [sys.executable, "run_experiment.py", *SMALL, "train.epochs=3", "net.dropout=0.1"]
-    done = subprocess.run(
-        [*command, f"hydra.run.dir={folder}"],
-        cwd=ROOT,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    flags = [*SMALL, "train.epochs=3", "net.dropout=0.1", f"hydra.run.dir={folder}"]
+    done = programs.run("run_experiment.py", *flags, env=environment)
     assert done.returncode == 0, done.stderr
     return folder, done
 
@@ -386,13 +382,7 @@ def test_a_fault_of_the_program_keeps_its_stack_trace(tmp_path, monkeypatch):
 @pytest.mark.parametrize("flags", [["trian.epochs=3"], ["train.lr=0"]])
 def test_from_the_shell(tmp_path, flags):
     """One line and a non-zero status, with no stack trace of Hydra's."""
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "run_experiment.py"), *flags],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    done = programs.run(ROOT / "run_experiment.py", *flags, cwd=tmp_path)
     assert done.returncode == 1 and done.stdout == ""
     assert_one_sentence(done.stderr, flags[0].split("=")[1] if "lr" in flags[0] else "train.epochs")
 

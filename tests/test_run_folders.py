@@ -14,6 +14,8 @@ import run_crossres
 import run_experiment
 import run_profiler
 
+pytestmark = pytest.mark.usefixtures("sketched")
+
 SHORT = [*SMALL_NETWORK, "conv.horizon=9", "train.epochs=1", "train.max_batches=1"]
 
 

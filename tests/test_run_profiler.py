@@ -5,10 +5,10 @@ from __future__ import annotations
 import csv
 import json
 import re
-import subprocess
 import sys
 from pathlib import Path
 
+import programs
 import pytest
 
 import run_profiler
@@ -192,12 +192,7 @@ def test_one_message_for_one_mistake(tmp_path, monkeypatch, capsys, flags, messa
 
 def test_from_the_shell(tmp_path):
     """Nothing but the program's own lines: no warning of PyTorch's or its profiler's."""
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "run_profiler.py"), *SMALL, "profile.n_batches=1"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    flags = [*SMALL, "profile.n_batches=1"]
+    done = programs.run(ROOT / "run_profiler.py", *flags, cwd=tmp_path)
     assert done.returncode == 0 and done.stderr == "", done.stderr
     assert len(list(tmp_path.glob("outputs/*/*/trace.json"))) == 1

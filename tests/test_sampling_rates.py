@@ -22,6 +22,8 @@ from training.report.result import describe_rates
 from training.sampling_rate import at_test_rate, fix_kernel_sizes
 from training.validate import validate_task
 
+pytestmark = pytest.mark.usefixtures("sketched")
+
 LENGTH = 401
 TASK = Task("Waves", in_channels=2, out_channels=5, size=(LENGTH,), train_samples=10)
 

@@ -19,6 +19,8 @@ from program.command_line import compose
 from training.checkpoints import pretrained
 from training.validate import validate
 
+pytestmark = pytest.mark.usefixtures("sketched")
+
 PARAMETERS = {  # as the papers state them
     "smnist_flextcn2": 105_548,
     "smnist_flextcn4": 239_436,

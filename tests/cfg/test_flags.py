@@ -8,12 +8,11 @@ from cfg.schema import Config
 import dataclasses
 import math
 import re
-import subprocess
-import sys
 import typing
 from collections.abc import Iterator
 from pathlib import Path
 
+import programs
 import pytest
 from omegaconf import OmegaConf
 
@@ -181,7 +180,6 @@ def test_a_flag_that_is_read_by_its_choices_is_a_flag():
 
 def test_a_number_out_of_range_is_one_sentence(tmp_path):
     flags = ["kernel.input_scale=-3", f"hydra.run.dir={tmp_path}", "debug=True"]
-    command = [sys.executable, "run_experiment.py", *flags]
-    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=60)
+    done = programs.run("run_experiment.py", *flags)
     assert done.returncode == 1
     assert done.stderr.strip() == "error: kernel.input_scale=-3.0: give a number over 0 to 1000000"

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import csv
-import subprocess
 import sys
 
 import numpy as np
+import programs
 import pytest
 from golden_files import ROOT
 from PIL import Image
@@ -59,12 +59,8 @@ def test_fit_writes_picture_weights_and_rows(monkeypatch, tmp_path, capsys):
 
 
 def test_runs_inside_its_folder_and_says_what_is_wrong_in_one_sentence():
-    done = subprocess.run(
-        [sys.executable, "fit_function.py", "--config.function", "Sinuschirp"],
-        cwd=ROOT / "ckernel_fitting",
-        capture_output=True,
-        text=True,
-    )
+    typed = ["--config.function", "Sinuschirp"]
+    done = programs.run("fit_function.py", *typed, cwd=ROOT / "ckernel_fitting")
     assert done.returncode == 1
     assert done.stderr.startswith("error: function=Sinuschirp: unknown")
     assert "SinusChirp" in done.stderr and done.stderr.count("\n") == 1

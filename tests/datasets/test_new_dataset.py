@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import json
-import shutil
-import subprocess
-import sys
-from pathlib import Path
 
-PROJECT = Path(__file__).resolve().parents[2]
-ROOMS = ("cfg", "ckconv", "datasets", "models", "program", "training")
+import programs
+
 NEW_FILE = '''
 import torch
 
@@ -39,29 +35,19 @@ DATASETS = (Mine(),)
 '''
 
 
-def run(project: Path, *flags: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "run_experiment.py", "debug=True", "device=cpu", *flags]
-    return subprocess.run(command, cwd=project, capture_output=True, text=True, timeout=600)
-
-
 def test_a_new_data_set_is_one_file_and_one_line(tmp_path):
-    for room in ROOMS:
-        ignored = shutil.ignore_patterns("__pycache__")
-        shutil.copytree(PROJECT / room, tmp_path / room, ignore=ignored)
-    shutil.copy(PROJECT / "run_experiment.py", tmp_path)
-    (tmp_path / "datasets/mine.py").write_text(NEW_FILE)
-    table = tmp_path / "datasets/__init__.py"
-    text = table.read_text()
-    assert text.count("FILES = (\n") == 1
-    table.write_text(text.replace("FILES = (\n", 'FILES = (\n    "mine",\n'))
+    program = programs.copy_with(tmp_path, "datasets/mine.py", NEW_FILE)
+
+    def run(*flags: str):
+        return programs.run(program, "debug=True", "device=cpu", *flags, cwd=tmp_path)
 
     folder = tmp_path / "run"
     flags = ["net.type=FlexTCN", "train.epochs=1", f"hydra.run.dir={folder}"]
-    finished = run(tmp_path, "dataset=Mine", *flags)
+    finished = run("dataset=Mine", *flags)
     assert finished.returncode == 0, finished.stderr
     result = json.loads((folder / "result.json").read_text())
     assert result["dataset"] == "Mine" and result["test"]["targets"] == 20
 
-    refused = run(tmp_path, "dataset=MNIST", "dataset_params.sr_test=2")
+    refused = run("dataset=MNIST", "dataset_params.sr_test=2")
     assert refused.returncode == 1
     assert "sr_test=2: MNIST has no such variant; it is for Mine, sDigits" in refused.stderr

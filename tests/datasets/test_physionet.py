@@ -16,6 +16,8 @@ from datasets import build_loaders, describe, physionet
 from datasets.files.download import Remote
 from datasets.physionet import read_stay
 
+pytestmark = pytest.mark.usefixtures("sketched")
+
 HEADER = "|".join([f"value{i}" for i in range(34)])
 HEADER += "|Age|Gender|Unit1|Unit2|HospAdmTime|ICULOS|SepsisLabel\n"
 

@@ -16,6 +16,8 @@ from program import lock
 from program.files import complete, write
 from program.lock import own_folder
 
+pytestmark = pytest.mark.usefixtures("sketched")
+
 ROOT = Path(__file__).resolve().parents[2]
 HOLDER = """
 import sys, time

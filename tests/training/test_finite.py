@@ -19,6 +19,8 @@ from training.finite import check_results, not_finite
 from training.loop import fit
 from training.report.progress import Progress
 
+pytestmark = pytest.mark.usefixtures("sketched")
+
 
 def run(tmp_path, cfg, model, loaders, saved=None):
     return fit(model, loaders, TASK, cfg, tmp_path, NullLog(), saved)

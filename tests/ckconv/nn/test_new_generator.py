@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 import json
-import shutil
-import subprocess
-import sys
-from pathlib import Path
 
+import programs
 import torch
 
-PROJECT = Path(__file__).resolve().parents[3]
-ROOMS = ("cfg", "ckconv", "datasets", "models", "program", "training")
 NEW_FILE = '''
 import math
 
@@ -52,26 +47,16 @@ GENERATORS = {"Waves": Waves}
 '''
 
 
-def run(project: Path, *flags: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "run_experiment.py", "debug=True", "device=cpu", *flags]
-    return subprocess.run(command, cwd=project, capture_output=True, text=True, timeout=600)
-
-
 def test_a_new_generator_is_one_file_and_one_line(tmp_path):
-    for room in ROOMS:
-        ignored = shutil.ignore_patterns("__pycache__")
-        shutil.copytree(PROJECT / room, tmp_path / room, ignore=ignored)
-    shutil.copy(PROJECT / "run_experiment.py", tmp_path)
-    (tmp_path / "ckconv/nn/ck/waves.py").write_text(NEW_FILE)
-    table = tmp_path / "ckconv/nn/ck/__init__.py"
-    text = table.read_text()
-    assert text.count('FILES = ("mlp", ') == 1
-    table.write_text(text.replace('FILES = ("mlp", ', 'FILES = ("waves", "mlp", '))
+    program = programs.copy_with(tmp_path, "ckconv/nn/ck/waves.py", NEW_FILE)
+
+    def run(*flags: str):
+        return programs.run(program, "debug=True", "device=cpu", *flags, cwd=tmp_path)
 
     folder = tmp_path / "run"
     small = ["net.no_hidden=4", "net.no_blocks=1", "train.epochs=1", f"hydra.run.dir={folder}"]
     rates = ["train.omega_0_lr_factor=0.5", "kernel.regularize=True"]
-    finished = run(tmp_path, "kernel.type=Waves", *small, *rates)
+    finished = run("kernel.type=Waves", *small, *rates)
     assert finished.returncode == 0, finished.stderr
     result = json.loads((folder / "result.json").read_text())
     assert result["dataset"] == "Digits" and result["test"]["targets"] > 0
@@ -80,7 +65,7 @@ def test_a_new_generator_is_one_file_and_one_line(tmp_path):
     rates = {group["name"]: group["initial_lr"] for group in last["optimizer"]["param_groups"]}
     assert rates["omega_0"] == 0.5 * rates["rest"]
 
-    refused = run(tmp_path, "kernel.type=Waves", "kernel.no_hidden=7")
+    refused = run("kernel.type=Waves", "kernel.no_hidden=7")
     assert refused.returncode == 1 and "give an even number of waves" in refused.stderr
-    refused = run(tmp_path, "kernel.type=Wave")
+    refused = run("kernel.type=Wave")
     assert refused.returncode == 1 and "did you mean Waves?" in refused.stderr

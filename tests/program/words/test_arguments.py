@@ -6,9 +6,9 @@ from cfg.flags import PATHS, TEXTS, known_flags
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 
+import programs
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
@@ -21,14 +21,7 @@ from program.words.mistakes import unknown_flag
 
 
 def run(*flags: str, cwd: Path) -> subprocess.CompletedProcess:
-    program = CONFIG_FOLDER.parent / "run_experiment.py"
-    return subprocess.run(
-        [sys.executable, str(program), *flags],
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    return programs.run(programs.PROJECT / "run_experiment.py", *flags, cwd=cwd)
 
 
 TRYING = ["/a=b", "/a,b", "/a[1]", "/a b", "/a'b", '/a"b', "/ü", "2024", "1e3", "a\\", "{x}", "a;b"]

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
+import programs
 import pytest
 
 from ckconv.errors import UsageError
 from datasets import describe
 from models import build_model
-from program.command_line import CONFIG_FOLDER, compose
+from program.command_line import compose
 from program.words.ckconv_commands import preset_of, refuse
 from training.validate import validate
 
@@ -154,7 +152,6 @@ def test_what_is_typed_beside_the_preset_is_said():
 
 
 def test_the_program_says_so_in_one_line():
-    command = [sys.executable, "run_experiment.py", "--config.dataset=MNIST", "--config.lr=0.001"]
-    run = subprocess.run(command, capture_output=True, text=True, cwd=CONFIG_FOLDER.parent)
+    run = programs.run("run_experiment.py", "--config.dataset=MNIST", "--config.lr=0.001")
     assert run.returncode == 1 and run.stdout == ""
     assert "+experiment=smnist_ckcnn30" in run.stderr and run.stderr.count("\n") == 1
