@@ -31,7 +31,7 @@ def test_each_is_small_and_has_the_record_of_its_run(name):
 
 
 def test_they_are_what_the_readme_says(tmp_path, monkeypatch):
-    assert names() == ["chartrajectories", "digits", "sdigits"]
+    assert names() == ["chartrajectories", "digits", "mnist", "sdigits"]
     (tmp_path / "digits").mkdir()
     monkeypatch.chdir(tmp_path)
     assert find("digits") == Path("digits")  # what lies here comes first
