@@ -15,6 +15,7 @@ import yaml
 
 from ckconv.errors import UsageError
 from experiments.runs import CHANGED, Row
+from program.command_line import compose
 from program.files import write_csv
 
 FOLDER = Path(__file__).resolve().parent
@@ -62,10 +63,21 @@ def read_paper(path: Path = PAPER) -> dict[str, dict[str, dict]]:
 
 
 @functools.cache
-def costs(path: Path = COSTS) -> dict[str, str]:
-    """What a run of each preset costs, as `experiments.cost` measured it."""
+def costs(path: Path = COSTS) -> dict[str, float]:
+    """Hours of one CPU core that a run of each preset takes, as `experiments.cost` measured it."""
     with open(path, newline="") as file:
-        return {row["preset"]: hours_text(float(row["hours"])) for row in csv.DictReader(file)}
+        return {row["preset"]: float(row["hours"]) for row in csv.DictReader(file)}
+
+
+def cost_of(preset: str, changes: str) -> str:
+    """What a run costs; with changed flags it is known where these are the epochs alone."""
+    hours = costs().get(preset)
+    name, _, epochs = changes.partition("=")
+    if hours is None or (changes and (name != "train.epochs" or not epochs.isdigit())):
+        return ""
+    if changes:
+        hours *= int(epochs) / compose([f"+experiment={preset}"]).train.epochs
+    return hours_text(hours)
 
 
 def hours_text(hours: float) -> str:
@@ -100,7 +112,7 @@ def _lines_of(section: str, preset: str, entry: dict, rows: list[Row]) -> list[L
     for changes, name, row in pairs:
         paper = published.get(name, ())
         weights = entry.get("weights") if not changes else None
-        cost = costs().get(preset, "")
+        cost = cost_of(preset, changes)
         lines.append(
             Line(section, entry["title"], preset, changes, name, paper, row, weights, cost)
         )

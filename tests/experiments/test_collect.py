@@ -195,12 +195,14 @@ def test_a_line_for_every_figure_of_every_preset():
 
 
 def test_published_weights_and_the_cost_stand_beside_the_figures(monkeypatch):
-    monkeypatch.setattr(tables, "costs", lambda: {"smnist_ckcnn30": "3.2 h"})
+    monkeypatch.setattr(tables, "costs", lambda: {"smnist_ckcnn30": 3.2})
     lines = tables.make_lines([], tables.read_paper())
     cells = {line.preset: tables.cells(line)[7:] for line in lines}
     assert cells["smnist_ckcnn30"] == ("99.32", "3.2 h") and cells["smnist_flextcn6"] == ("", "")
     measured = tables.fill_in("<!-- table: measured -->\n<!-- end of table -->", lines)
     assert "smnist_ckcnn30" in measured and "smnist_flextcn6" not in measured
+    assert tables.cost_of("smnist_ckcnn30", "train.epochs=50") == "48 min"  # of 200
+    assert tables.cost_of("smnist_ckcnn30", "train.lr=0.1") == ""
     assert [tables.hours_text(x) for x in (0.05, 3.21, 1234.5)] == ["3 min", "3.2 h", "1,234 h"]
 
 
