@@ -5,7 +5,9 @@ from __future__ import annotations
 from cfg.schema import Config
 
 import dataclasses
+import re
 import typing
+from collections.abc import Mapping
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -70,6 +72,19 @@ def plain(cfg: Config | DictConfig) -> dict[str, Any]:
     if isinstance(cfg, DictConfig):
         return OmegaConf.to_container(cfg, resolve=True)
     return dataclasses.asdict(cfg)
+
+
+def composed(cfg: DictConfig, values: Mapping[str, Any]) -> DictConfig:
+    """The config composed further, with other values of some flags, by their full names.
+
+    A text is taken literally: what a file says reads no environment.
+    """
+    further = OmegaConf.create({})
+    for flag, value in values.items():
+        if isinstance(value, str):
+            value = re.sub(r"(\\*)\$\{", r"\1\1\\${", value)
+        OmegaConf.update(further, flag, value, force_add=True)
+    return OmegaConf.merge(cfg, further)
 
 
 def flatten(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:

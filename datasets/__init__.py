@@ -73,9 +73,12 @@ def describe(cfg: Config, *, size: tuple[int, int] | None = None) -> Task:
     return task_of(cfg, size=size)
 
 
-def task_of(cfg: Config, *, size: tuple[int, int] | None = None) -> Task:
-    """The same, of a config whose numbers and words are in their ranges already."""
-    dataset, request = _asked(cfg, size)
+def task_of(cfg: Config, *, size: tuple[int, int] | None = None, every: int | None = None) -> Task:
+    """The same, of a config whose numbers and words are in their ranges already.
+
+    Of sequences, with every n-th step kept as `every` says, in place of `dataset_params.sr_train`.
+    """
+    dataset, request = _asked(cfg, size, every)
     _check_variants(dataset, request.params)
     dataset.check(request)
     return dataset.describe(request)
@@ -141,9 +144,11 @@ def own_loaders(
         return build_loaders(cfg, device, rank, processes, state, size=size, task=task)
 
 
-def _asked(cfg: Config, size: tuple[int, int] | None) -> tuple[Dataset, Request]:
+def _asked(
+    cfg: Config, size: tuple[int, int] | None, every: int | None = None
+) -> tuple[Dataset, Request]:
     """The data set by its name, and what the run asks of it."""
-    return named(cfg.dataset), Request.of(cfg, size)
+    return named(cfg.dataset), Request.of(cfg, size, every)
 
 
 def named(name: str) -> Dataset:

@@ -34,6 +34,7 @@ class Request:
 
     `augment` is the name of an augmentation, None for none. `size` is the (height, width) that
     images shall have, in place of what `cross_res.resize` says. `transforms` are the user's own.
+    Of sequences every n-th step is described, n being `every`, or `sr_train`.
     """
 
     params: DatasetParams
@@ -41,13 +42,17 @@ class Request:
     augment: str | None = None
     size: tuple[int, int] | None = None
     transforms: tuple[Transform, ...] = ()
+    every: int = 1
 
     @classmethod
-    def of(cls, cfg: Config, size: tuple[int, int] | None = None) -> Request:
+    def of(
+        cls, cfg: Config, size: tuple[int, int] | None = None, every: int | None = None
+    ) -> Request:
         """What the config of a run asks. Raises `UsageError` for transforms that cannot be."""
         augment = None if cfg.train.augment in NO_AUGMENTATION else cfg.train.augment
-        transforms = build_transforms(cfg.dataset_params.transforms)
-        return cls(cfg.dataset_params, cfg.cross_res, augment, size, transforms)
+        params = cfg.dataset_params
+        transforms = build_transforms(params.transforms)
+        return cls(params, cfg.cross_res, augment, size, transforms, every or params.sr_train)
 
     @cached_property
     def resampling(self) -> Resampling:

@@ -48,7 +48,7 @@ class CharTrajectories(Dataset):
             self.name,
             self.channels + bool(params.drop_rate),
             self.classes,
-            (sampled_length(self.length, params.sr_train),),
+            (sampled_length(self.length, request.every),),
             three_way_sizes(self.cases)[0],
             padded=params.lengths,
         )

@@ -166,7 +166,7 @@ class PixelSequence(Dataset):
         channels, length = task.in_channels, math.prod(task.size)
         if request.params.noise_padded:
             channels, length = channels * task.size[1], PADDED_LENGTH
-        length = sampled_length(length, request.params.sr_train)
+        length = sampled_length(length, request.every)
         return replace(task, name=self.name, in_channels=channels, size=(length,))
 
     def splits(self, request: Request, state: dict[str, Tensor] | None) -> Splits:

@@ -54,7 +54,7 @@ class SpeechCommands(Dataset):
                 f"dataset_params.drop_rate={params.drop_rate}: samples are dropped from the raw "
                 "signal only; set dataset_params.mfcc=False"
             )
-        length = sampled_length(FRAMES if params.mfcc else STEPS, params.sr_train)
+        length = sampled_length(FRAMES if params.mfcc else STEPS, request.every)
         channels = COEFFICIENTS if params.mfcc else 1 + bool(params.drop_rate)
         trained = three_way_sizes(self.clips)[0]
         return Task(self.name, channels, len(WORDS), (length,), trained, class_names=WORDS)

@@ -28,6 +28,7 @@ def fit(
     saved: dict[str, Any] | None = None,
     save_start: bool = False,
     epochs: int | None = None,
+    res_offset: int | None = None,
 ) -> Progress:
     """Train `model` for `epochs`, or `train.epochs`, and leave in it the weights to be tested.
 
@@ -41,7 +42,8 @@ def fit(
     in `last.pt`.
     """
     judged = judged_split(loaders, cfg.train)
-    training = Training(model, task, cfg, epoch_steps(loaders.train, cfg.train), epochs)
+    steps = epoch_steps(loaders.train, cfg.train)
+    training = Training(model, task, cfg, steps, epochs, res_offset)
     kept = Kept.of(folder, cfg, task, loaders, log.state())
     if saved is not None:
         kept.restore(training, saved)

@@ -45,10 +45,12 @@ def regularization(
     model: nn.Module,
     cfg: Config,
     kernels: Mapping[nn.Module, penalties.Kernel] | None = None,
+    res_offset: int | None = None,
 ) -> Tensor | None:
     """The sum of the penalties that are switched on, or None.
 
-    `kernels` are those of the forward pass that is penalised, as `recorded_kernels` gives them.
+    `kernels` are those of the forward pass that is penalised, as `recorded_kernels` gives them;
+    `res_offset` stands in the place of `kernel.regularize_params.res_offset`.
     """
     terms = []
     if cfg.train.weight_decay:
@@ -58,11 +60,11 @@ def regularization(
     if cfg.train.magnitude_reg:
         terms.append(cfg.train.magnitude_reg * penalties.magnitude(model))
     if cfg.kernel.regularize:
-        terms.append(_antialiasing(model, cfg))
+        terms.append(_antialiasing(model, cfg, res_offset))
     return torch.stack([term.float() for term in terms]).sum() if terms else None
 
 
-def _antialiasing(model: nn.Module, cfg: Config) -> Tensor:
+def _antialiasing(model: nn.Module, cfg: Config, res_offset: int | None) -> Tensor:
     from ckconv import antialiasing
 
     params = cfg.kernel.regularize_params
@@ -74,5 +76,5 @@ def _antialiasing(model: nn.Module, cfg: Config) -> Tensor:
         fn=params.fn,
         method=params.method,
         gauss_stddevs=params.gauss_stddevs,
-        res_offset=params.res_offset,
+        res_offset=params.res_offset if res_offset is None else res_offset,
     )

@@ -33,9 +33,7 @@ def at_test_rate(model: nn.Module, task: Task, cfg: Config) -> nn.Module:
     if params.sr_positions == "span":
         set_resolution(model, params.sr_train / params.sr_test)
         return model
-    tested = copy.deepcopy(cfg)
-    tested.dataset_params.sr_train = params.sr_test
-    (length,) = task_of(tested).size
+    (length,) = task_of(cfg, every=params.sr_test).size
     for module in model.modules():
         if isinstance(module, CKConv):
             set_length(module, length)

@@ -22,7 +22,8 @@ from training.schedule import Schedule
 class Training:
     """Everything that must be kept for a run to go on as if it had never stopped.
 
-    It is a training of `epochs` epochs, of `train.epochs` where none are given.
+    It is a training of `epochs` epochs, of `train.epochs` where none are given; `res_offset`
+    likewise stands in the place of `kernel.regularize_params.res_offset`.
     """
 
     def __init__(
@@ -32,8 +33,9 @@ class Training:
         cfg: Config,
         steps_per_epoch: int,
         epochs: int | None = None,
+        res_offset: int | None = None,
     ) -> None:
-        self.model = model
+        self.model, self.res_offset = model, res_offset
         self.lr = cfg.train.lr
         self.epochs = cfg.train.epochs if epochs is None else epochs
         self.optimizer = build_optimizer(model, cfg.train)

@@ -37,7 +37,7 @@ def train_step(
         totals.add(output, part_target, mean_loss.detach())
         loss = mean_loss * (len(part) / len(inputs))
         if index == len(parts) - 1:  # the kernels, and so the penalties, are the same for all parts
-            penalty = regularization(model, cfg, kernels)
+            penalty = regularization(model, cfg, kernels, training.res_offset)
             loss = loss if penalty is None else loss + penalty
         loss.backward()
         whole_loss += loss.detach()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from cfg.flags import composed
 from cfg.schema import Config, Train
 
 from operator import attrgetter
@@ -19,12 +20,13 @@ def prepare(cfg: Config) -> Config:
 
     A seed of -1 is drawn; with `train.select_on=test`, as published, no samples are held out.
     """
+    own: dict[str, float] = {}
     if cfg.seed == -1:
-        cfg.seed = draw_seed()
-        print(f"seed=-1: drew seed={cfg.seed}")
+        own["seed"] = draw_seed()
+        print(f"seed=-1: drew seed={own['seed']}")
     if cfg.train.select_on == "test":
-        cfg.dataset_params.val_fraction = 0.0
-    return cfg
+        own["dataset_params.val_fraction"] = 0.0
+    return composed(cfg, own)
 
 
 def validate(cfg: Config) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cfg.flags import flatten, plain
+from cfg.flags import composed, flatten, plain
 from cfg.schema import Config
 
 from pathlib import Path
@@ -13,7 +13,6 @@ from torch import Tensor, nn
 
 from ckconv import UsageError, published
 from training import checkpoints
-from training.checkpoints.resume import take_over
 from training.checkpoints.saved import fitting
 from training.finite import not_finite
 from training.report import wandb_log
@@ -49,12 +48,8 @@ def _with_network_of(
     if "dataset" not in chosen or cfg.dataset == saved["dataset"]:
         adopted += DATA
         _adopt_size(saved, content.get("task"), cfg.cross_res.source_res)
-    cfg = cfg.copy()
-    for flag in given.keys() & saved.keys() - chosen:
-        is_adopted = flag.startswith(adopted) and flag not in OF_A_TEST
-        if is_adopted and given[flag] != saved[flag]:
-            take_over(cfg, flag, saved[flag])
-    return cfg
+    flags = [flag for flag in given.keys() & saved.keys() - chosen if flag.startswith(adopted)]
+    return composed(cfg, {flag: saved[flag] for flag in flags if flag not in OF_A_TEST})
 
 
 def _adopt_size(saved: dict[str, Any], task: dict[str, Any] | None, present: int | None) -> None:

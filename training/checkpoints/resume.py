@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from cfg.flags import FREE, flatten, plain
+from cfg.flags import FREE, composed, flatten, plain
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -88,23 +87,16 @@ def check_profile(cfg: DictConfig, folder: Path, directory: Path) -> None:
 def _continued(cfg: DictConfig, saved: dict[str, Any], typed: tuple[str, ...]) -> DictConfig:
     standard = flatten(plain(OmegaConf.structured(OmegaConf.get_type(cfg))))
     before = flatten(saved)
-    cfg = cfg.copy()
+    own = {}
     for flag, value in flatten(plain(cfg)).items():
         if flag not in before or value == before[flag] or flag in ("train.do", "train.resume"):
             continue
         chosen = flag in typed or value != standard[flag]
         if not chosen or (flag, value) == ("seed", -1):
-            take_over(cfg, flag, before[flag])
+            own[flag] = before[flag]
         elif not flag.startswith(FREE):
             raise UsageError(
                 f"{flag}={value}: the run that is resumed had {flag}={before[flag]}; "
                 "leave the flag as it was, or start a new run"
             )
-    return cfg
-
-
-def take_over(cfg: DictConfig, flag: str, value: Any) -> None:
-    """Set a flag to what a file says, taken literally: a file reads no environment."""
-    if isinstance(value, str):
-        value = re.sub(r"(\\*)\$\{", r"\1\1\\${", value)
-    OmegaConf.update(cfg, flag, value)
+    return composed(cfg, own)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from cfg.flags import composed
 from cfg.schema import Config
 
-import copy
 from dataclasses import replace
 
 from ckconv.errors import UsageError
@@ -70,8 +70,7 @@ def settle(cfg: Config) -> Config:
     They are regularized for their size at each stage, whatever size is typed. Ordinary
     convolutions keep the size that is typed.
     """
-    cfg = copy.deepcopy(cfg)
-    cfg.kernel.regularize_params.res = 0  # their size as it is
+    own = {"kernel.regularize_params.res": 0}  # their size as it is
     horizon = str(cfg.cross_res.source_res + 1)
     if cfg.conv.type in ("FlexConv", "CKConv"):
         if cfg.conv.horizon not in ("same", horizon):
@@ -79,8 +78,8 @@ def settle(cfg: Config) -> Config:
                 f"conv.horizon={cfg.conv.horizon}: kernels are one sample larger than the images "
                 f"of cross_res.source_res, {horizon}"
             )
-        cfg.conv.horizon = horizon
-    return cfg
+        own["conv.horizon"] = horizon
+    return composed(cfg, own)
 
 
 def source_task(cfg: Config) -> Task:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from cfg.schema import Config
 
-import copy
 from dataclasses import replace
 from typing import Any
 
@@ -79,8 +78,7 @@ class CrossRes:
 
     def fine_tuned(self) -> None:
         """Go on training at the target resolution, if it is asked for, and test."""
-        cfg, resolution = copy.deepcopy(self.cfg), self.cfg.cross_res.target_res
-        cfg.kernel.regularize_params.res_offset = 0  # it is for the source, as published
+        cfg, resolution = self.cfg, self.cfg.cross_res.target_res
         epochs = cfg.cross_res.finetune_epochs
         if not epochs or not cfg.train.do:
             return
@@ -100,6 +98,7 @@ class CrossRes:
             log,
             saved,
             epochs=epochs,
+            res_offset=0,  # what is typed is for the source, as published
         )
         self._finish(FINE_TUNED, self.target_loaders.test, progress)
 
