@@ -7,6 +7,7 @@ from typing import Any
 
 from benchmarks.backends import BACKENDS
 from program.files import write_figure
+from program.words.tables import markdown
 
 COLOURS = {
     "direct": "#999999",
@@ -132,12 +133,6 @@ def _names(rows: list[dict]) -> list[str]:
 def _kernels(row: dict) -> str:
     sizes = ["\u00d7".join(map(str, size)) for size in row["kernels"]]
     return ", ".join(sizes)
-
-
-def markdown(head: list[str], body: list[list[str]]) -> str:
-    """A table in Markdown: its first column to the left, the others to the right."""
-    lines = [head, ["---"] + ["---:"] * (len(head) - 1), *body]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def chart(path: Path, values: dict[str, Any]) -> None:

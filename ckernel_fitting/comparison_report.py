@@ -14,6 +14,7 @@ from ckernel_fitting.comparison import CURVE_POINTS, Best, Comparison, names_of
 from ckernel_fitting.plots import TARGET, clean, new_figure, show_image
 from ckernel_fitting.targets import Target
 from program.files import write, write_csv, write_figure
+from program.words.tables import markdown
 
 COLUMNS = ("target", "generator", "MSE", "PSNR, dB", "between samples", "between, at best")
 COLUMNS += ("seconds", "parameters", "lr", "frequency ×")
@@ -37,7 +38,7 @@ def write_report(
     """Write table and picture beside each other under the name `stem`; returns the table."""
     best = sorted(best, key=lambda entry: (entry.target, -entry.mean_sd("psnr")[0]))
     rows = [row_of(entry, targets[entry.target]) for entry in best]
-    table = markdown(rows)
+    table = table_of(rows)
     write_csv(stem.with_suffix(".csv"), rows)
     write(stem.with_suffix(".md"), table)
     models, iterations = names_of(comparison.models), comparison.no_iterations
@@ -62,11 +63,10 @@ def row_of(entry: Best, target: Target) -> dict[str, object]:
     return row
 
 
-def markdown(rows: Sequence[dict]) -> str:
+def table_of(rows: Sequence[dict]) -> str:
     """The table as Markdown, each target's best generator first."""
-    lines = ["| " + " | ".join(COLUMNS) + " |", "|" + " --- |" * len(COLUMNS)]
-    for row in rows:
-        cells = (
+    body = [
+        (
             row["target"],
             row["generator"],
             f"{row['mse']:.1e} ± {row['mse_sd']:.0e}",
@@ -78,8 +78,9 @@ def markdown(rows: Sequence[dict]) -> str:
             f"{row['lr']:g}",
             f"{row['frequency_factor']:g}",
         )
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
+        for row in rows
+    ]
+    return markdown(COLUMNS, body, "---") + "\n"
 
 
 def known(number: float, text: str) -> str:

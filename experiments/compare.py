@@ -15,6 +15,7 @@ from omegaconf import OmegaConf
 
 from ckconv.errors import UsageError, reason
 from program.folder import CONFIG, METRICS
+from program.words.tables import padded
 from training.report.curves import RESULTS, draw_runs, read_history
 from training.report.pictures import picture
 
@@ -107,10 +108,7 @@ def table(runs: Sequence[Compared]) -> str:
     rows += results(runs)
     if len(runs) + 1 > len(rows):
         rows = list(zip(*rows))
-    widths = [max(map(len, column)) for column in zip(*rows)]
-    lines = ["  ".join(text.ljust(width) for text, width in zip(row, widths)) for row in rows]
-    lines.insert(1, "  ".join("-" * width for width in widths))
-    return "\n".join(line.rstrip() for line in lines)
+    return padded(rows[0], rows[1:], str.ljust, rule="-")
 
 
 def differing(runs: Sequence[Compared]) -> dict[str, list[str]]:

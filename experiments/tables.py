@@ -17,6 +17,7 @@ from ckconv.errors import UsageError
 from experiments.runs import CHANGED, Row
 from program.command_line import compose
 from program.files import write_csv
+from program.words import tables
 
 FOLDER = Path(__file__).resolve().parent
 PAPER = FOLDER / "paper.yaml"
@@ -146,13 +147,13 @@ def _measured(row: Row, paper: tuple[float, ...], digits: int) -> dict[str, str]
 
 def markdown(lines: list[Line], columns: Sequence[str] = HEADER) -> str:
     """A Markdown table."""
-    rows = [columns, ("---",) * len(columns)]
+    rows = []
     for line in lines:
         texts = dict(zip(columns, cells(line, columns)))
         if texts.get("command"):
             texts["command"] = f"`{texts['command']}`"
         rows.append(tuple(texts.values()))
-    return "".join("|" + "".join(f" {x} |" if x else " |" for x in row) + "\n" for row in rows)
+    return tables.markdown(columns, rows, "---") + "\n"
 
 
 def as_csv(lines: list[Line]) -> str:

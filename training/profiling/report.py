@@ -17,6 +17,7 @@ from datasets.task import Task
 from program.environment import environment
 from program.files import write, write_figure, write_json
 from program.folder import PROFILE, PROFILE_PICTURE, TIMINGS, write_config
+from program.words.tables import padded
 from training.profiling.measure import PYTHON, REST, SECTIONS, Profile
 from training.report.layers import generated_layers, size_text
 from training.report.result import layout
@@ -128,21 +129,11 @@ def table(values: dict[str, Any], found: Profile, folder: Path) -> str:
     ]
     return "\n\n".join(
         [
-            columns(["costliest operation", "calls", "own ms/step", "share"], operations),
-            columns(layers, body),
+            padded(["costliest operation", "calls", "own ms/step", "share"], operations),
+            padded(layers, body),
             layout([*rows, ("files", str(folder))]),
         ]
     )
-
-
-def columns(head: list[str], rows: list[list[str]]) -> str:
-    """Rows under their heads: the first column to the left, the others to the right."""
-    widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
-
-    def line(row: list[str]) -> str:
-        return "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])])
-
-    return "\n".join([line(head), *map(line, rows)])
 
 
 def save_picture(path: Path, values: dict[str, Any], found: Profile) -> None:

@@ -13,6 +13,7 @@ from torch import nn
 from ckconv.antialiasing.colours import LINE, POSITIVE, SERIES
 from ckconv.explore import ReceptiveField, receptive_fields
 from datasets.task import Task
+from program.words.tables import padded
 from training.report.pictures import clean, picture
 
 if TYPE_CHECKING:
@@ -37,12 +38,7 @@ def fields_table(fields: list[ReceptiveField]) -> str:
         (one.name, *map(_text, (one.kernel, one.largest, one.analytic, one.measured)))
         for one in fields
     ]
-    widths = [max(map(len, column)) for column in zip(head, *rows)]
-    lines = [
-        "  ".join(text.ljust(widths[0]) if i == 0 else text.rjust(w) for i, (text, w) in pairs)
-        for pairs in (enumerate(zip(row, widths)) for row in (head, *rows))
-    ]
-    return "effective receptive fields, in samples of the input\n" + "\n".join(lines)
+    return f"effective receptive fields, in samples of the input\n{padded(head, rows)}"
 
 
 def _text(sizes: tuple[float, ...] | None) -> str:

@@ -36,7 +36,6 @@ class TensorBoardLog:
         self.writer = None
         if not distributed.is_main():
             return
-        check_installed(cfg.logger)
         from torch.utils.tensorboard import SummaryWriter
 
         self.step = 0
