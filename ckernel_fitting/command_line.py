@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
-
-from omegaconf import OmegaConf
-from omegaconf.errors import ValidationError
 
 from ckconv.errors import UsageError
 from ckernel_fitting.settings import MEANINGS, S, Settings, flat, paths
 from program.words.help import columns
-from program.words.mistakes import wrong_type
 from program.words.page import meanings
-from program.words.plain import with_sentences
+from program.words.plain import filled, with_sentences
 
 UNSET = ("", "None", "null")
 SWITCH = ("true", "1", "yes", "false", "0", "no")  # what may follow the name of a switch
@@ -28,8 +24,8 @@ def parse(arguments: Sequence[str], kind: type[S] = Settings) -> tuple[S, set[st
     without its value. Raises `UsageError` for an unknown key, with the nearest known one, and for
     a value of the wrong type.
     """
-    config, where, defaults = OmegaConf.structured(kind), paths(kind), flat(kind())
-    given = set()
+    where, defaults = paths(kind), flat(kind())
+    values = {}
     rest = list(arguments)
     while rest:
         argument = rest.pop(0)
@@ -45,21 +41,18 @@ def parse(arguments: Sequence[str], kind: type[S] = Settings) -> tuple[S, set[st
             else:
                 raise UsageError(f"--config.{name}: give a value")
         is_unset = defaults[name] is None and value in UNSET
-        try:
-            OmegaConf.update(config, where[name], None if is_unset else value)
-        except ValidationError as error:
-            raise UsageError(f"{name}={value}: {wrong_type(error)}") from error
-        given.add(name)
-    return OmegaConf.to_object(config), given
+        values[name] = (where[name], None if is_unset else value, f"{name}={value}")
+    return filled(kind, values.values()), set(values)
 
 
-def _setting(key: str, names: Collection[str]) -> str:
-    """The setting that `key` names, with or without the published prefix `kernelnet_`."""
-    key = key.replace("-", "_").replace("wandb.", "wandb_")
-    for name in (key, f"kernelnet_{key}", key.removeprefix("kernelnet_")):
-        if name in names:
-            return name
-    near = difflib.get_close_matches(key, names, n=1, cutoff=0.5)
+def _setting(key: str, where: Mapping[str, str]) -> str:
+    """The setting that `key` names: as published, without the prefix `kernelnet_`, or in full."""
+    key = key.replace("-", "_")
+    names = {path: name for name, path in where.items()} | {name: name for name in where}
+    for known in (key, f"kernelnet_{key}", key.removeprefix("kernelnet_")):
+        if known in names:
+            return names[known]
+    near = difflib.get_close_matches(key, where, n=1, cutoff=0.5)
     hint = f"did you mean {near[0]}?" if near else "--help lists all settings"
     raise UsageError(f"{key}: there is no such setting; {hint}")
 

@@ -11,10 +11,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ckernel_fitting.comparison import CURVE_POINTS, Best, Comparison, names_of
-from ckernel_fitting.plots import TARGET, clean, new_figure, show_image
+from ckernel_fitting.plots import TARGET, show_image
 from ckernel_fitting.targets import Target
-from program.files import write, write_csv, write_figure
+from program.files import write, write_csv
 from program.words.tables import markdown
+from training.report.pictures import clean, picture
 
 COLUMNS = ("target", "generator", "MSE", "PSNR, dB", "between samples", "between, at best")
 COLUMNS += ("seconds", "parameters", "lr", "frequency ×")
@@ -42,8 +43,9 @@ def write_report(
     write_csv(stem.with_suffix(".csv"), rows)
     write(stem.with_suffix(".md"), table)
     models, iterations = names_of(comparison.models), comparison.no_iterations
-    figure = comparison_figure(targets, best, models, iterations)
-    write_figure(stem.with_suffix(".png"), figure, dpi=75)
+    size = CURVES + PANEL * (1 + len(models)), ROW * len(targets) + 0.5
+    with picture(stem.with_suffix(".png"), *size) as figure:
+        draw_comparison(figure, targets, best, models, iterations)
     return table
 
 
@@ -88,11 +90,14 @@ def known(number: float, text: str) -> str:
     return "" if math.isnan(number) else text
 
 
-def comparison_figure(
-    targets: Sequence[Target], best: Sequence[Best], models: Sequence[str], iterations: int
-) -> Figure:
+def draw_comparison(
+    figure: Figure,
+    targets: Sequence[Target],
+    best: Sequence[Best],
+    models: Sequence[str],
+    iterations: int,
+) -> None:
     """A row per target: convergence curves, the target, and the fit of each of `models`."""
-    figure = new_figure(CURVES + PANEL * (1 + len(models)), ROW * len(targets) + 0.5)
     axes = figure.subplots(
         len(targets),
         2 + len(models),
@@ -115,9 +120,7 @@ def comparison_figure(
         models,
         loc="outside upper center",
         ncols=len(models),
-        frameon=False,
     )
-    return figure
 
 
 def _draw_curves(axis: Axes, entries: dict[str, Best], iterations: int, target: Target) -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -22,24 +20,13 @@ def build_generator(settings: Settings, dim: int, channels: int, samples: int) -
 
     `samples`: of the longest axis of the grid, by which an N-Jet measures its sigma.
     """
-    name, kernel = settings.generator, settings.kernel
-    takes_activation = name in ("MLP", "RandomFourier")
-    activation = (kernel.activ_function if takes_activation else "") or "ReLU"
-    if name == "SRF":
+    kernel = settings.built
+    if kernel.type == "SRF":
         sigma = settings.init_sigma or samples / SAMPLES_PER_SIGMA
         return NJetKernel(dim, channels, settings.order, 2 * sigma / max(1, samples - 1))
-    if name == "RandomFourier":
-        return RandomFourier(
-            dim,
-            channels,
-            settings.fourier_features or kernel.no_hidden,
-            settings.fourier_scale,
-            no_hidden=kernel.no_hidden,
-            no_layers=kernel.no_layers,
-            activ_function=activation,
-            norm=kernel.norm,
-        )
-    kernel = dataclasses.replace(kernel, type=name, activ_function=activation)
+    if kernel.type == "RandomFourier":
+        features = settings.fourier_features or kernel.no_hidden
+        return RandomFourier(dim, channels, features, settings.fourier_scale, kernel)
     return ck.build(kernel, dim, channels)
 
 
@@ -52,7 +39,7 @@ class RandomFourier(ck.Generator):
     """Random Fourier features `sin, cos(2 pi B x)` under a perceptron (Tancik et al., 2020).
 
     The frequencies B are drawn once, from a normal distribution of `scale` cycles per unit, and
-    stay; with `no_layers=1` what follows is one linear map. Raises what `ck.MLP` raises.
+    stay; with `cfg.no_layers=1` what follows is one linear map. Raises what `ck.MLP` raises.
     """
 
     def __init__(
@@ -61,17 +48,14 @@ class RandomFourier(ck.Generator):
         out_channels: int,
         features: int,
         scale: float,
-        no_layers: int,
-        **perceptron: Any,
+        cfg: KernelConfig,
     ) -> None:
         super().__init__(dim)
         self.register_buffer("frequencies", scale * torch.randn(features, dim))
         width = 2 * features
-        self.perceptron = None
-        if no_layers > 1:
-            cfg = KernelConfig(no_layers=no_layers, **perceptron)
-            self.perceptron = ck.MLP(width, out_channels, cfg)
-        self.linear = ck.PointwiseLinear(width, out_channels) if no_layers == 1 else None
+        is_deep = cfg.no_layers > 1
+        self.perceptron = ck.MLP(width, out_channels, cfg) if is_deep else None
+        self.linear = None if is_deep else ck.PointwiseLinear(width, out_channels)
 
     def hidden(self, positions: Tensor) -> Tensor:
         phases = 2 * math.pi * self.frequencies @ positions  # (features, N)

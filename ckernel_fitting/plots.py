@@ -3,36 +3,34 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from ckconv.antialiasing.colours import INK, LINE, NYQUIST, POSITIVE, SIGNED
 from ckernel_fitting.fit import Fit
 from ckernel_fitting.targets import Target
+from training.report.pictures import clean, picture
 
 TARGET, FIT, ERROR = INK, LINE, NYQUIST
 LOWEST_DB = -100.0
 STYLE = {"fontsize": 9}
 
 
-def fit_figure(target: Target, fit: Fit, title: str, span: tuple[float, float]) -> Figure:
-    """Target, fit and error in the upper row, their spectra in the lower one.
+def save_fit(path: Path, target: Target, fit: Fit, title: str, span: tuple[float, float]) -> None:
+    """Draw target, fit and error in the upper row, their spectra in the lower one.
 
     `span`: the coordinates of the first and the last sample, for the axis of a 1-D function.
     """
-    figure = new_figure(11, 5.6 if target.dim == 1 else 7.4)
-    figure.suptitle(title, fontsize=11)
-    axes = figure.subplots(2, 3, squeeze=True)
     error = fit.values - target.values
     arrays = [values.numpy() for values in (target.values, fit.values, error)]
     names = ("target", f"fit: PSNR {fit.psnr:.1f} dB, MSE {fit.mse:.1e}", "error: fit - target")
-    draw = _draw_1d if target.dim == 1 else _draw_2d
-    draw(axes, arrays, names, span)
-    return figure
+    draw, height = (_draw_1d, 5.6) if target.dim == 1 else (_draw_2d, 7.4)
+    with picture(path, 11, height) as figure:
+        figure.suptitle(title, fontsize=11)
+        draw(figure.subplots(2, 3), arrays, names, span)
 
 
 def _draw_1d(axes: NDArray, arrays: list, names: tuple[str, ...], span: tuple[float, float]):
@@ -128,9 +126,9 @@ def tile(values: NDArray) -> NDArray:
     across = math.ceil(math.sqrt(count))
     down = math.ceil(count / across)
     sheet = np.full((down * (height + 1) - 1, across * (width + 1) - 1, depth), values.max())
-    for index, picture in enumerate(pictures):
+    for index, each in enumerate(pictures):
         top, left = (height + 1) * (index // across), (width + 1) * (index % across)
-        sheet[top : top + height, left : left + width] = picture
+        sheet[top : top + height, left : left + width] = each
     return sheet
 
 
@@ -138,17 +136,3 @@ def _limits(values: NDArray) -> tuple[float, float]:
     low, high = float(values.min()), float(values.max())
     margin = 0.08 * ((high - low) or abs(high) or 1.0)
     return low - margin, high + margin
-
-
-def new_figure(width: float, height: float) -> Figure:
-    """A figure of this size in inches that needs no display."""
-    figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
-
-
-def clean(axis: Axes) -> None:
-    """Fewer lines: no upper and right spine, small labels, a faint grid."""
-    axis.spines[["top", "right"]].set_visible(False)
-    axis.tick_params(labelsize=8)
-    axis.grid(alpha=0.25, linewidth=0.5)

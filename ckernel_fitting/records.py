@@ -10,10 +10,10 @@ from typing import Any
 
 from ckconv.errors import UsageError
 from ckernel_fitting.fit import Fit
-from ckernel_fitting.plots import fit_figure
+from ckernel_fitting.plots import save_fit
 from ckernel_fitting.settings import Settings, flat
 from ckernel_fitting.targets import Target
-from program.files import write_csv, write_figure, write_tensors
+from program.files import write_csv, write_tensors
 from program.folder import made_folder
 
 RESULTS = "fits.csv"
@@ -53,7 +53,7 @@ def write_results(settings: Settings, target: Target, result: Fit, folder: Path)
         f"{settings.optim}, lr {settings.lr:g}, {len(result.history):,} iterations"
     )
     span = axis_span(settings, target)
-    write_figure(picture, fit_figure(target, result, title, span), dpi=100)
+    save_fit(picture, target, result, title, span)
     write_tensors(weights, result.state)
     row = {
         "mse": result.mse,

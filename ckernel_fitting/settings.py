@@ -4,24 +4,26 @@ from __future__ import annotations
 
 from cfg.schema import Wandb
 
-import copy
-import math
-from dataclasses import dataclass, field, fields
+import dataclasses
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import Any, TypeVar
 
+from ckconv import fields
 from ckconv.config import KernelConfig
 from ckconv.errors import UsageError, check_choice
-from ckconv.nn.ck import GENERATORS
+from ckconv.nn import ck
 
 FUNCTIONS = ("Gaussian", "Constant", "Linear", "Sawtooth", "Sinus", "Sine", "SinusChirp")
 FUNCTIONS += ("Random", "Gabor")
 IMAGES = ("CameraMan", "Image", "Kodak", "CIFAR10", "CIFAR100", "AlexNet")
-MODELS = (*GENERATORS, "SRF", "RandomFourier")
+MODELS = (*ck.GENERATORS, "SRF", "RandomFourier")
 MLP_ACTIVATIONS = ("ReLU", "LeakyReLU", "Swish")
 MODEL_OF_ACTIVATION = {"": "MAGNet", "Sine": "SIREN", "Fourier": "Fourier"}
 MODEL_OF_ACTIVATION |= {"Gabor": "Gabor", "MAGNet": "MAGNet"}
 MODEL_OF_ACTIVATION |= {name: "MLP" for name in MLP_ACTIVATIONS}
+OF_ACTIVATION = ("MLP", "RandomFourier")  # generators that have one to choose
 NORMS = ("None", "BatchNorm", "LayerNorm")
 OPTIMIZERS = ("Adam", "SGD", "RMSprop")
 SCHEDULERS = ("none", "cosine", "multistep", "exponential", "plateau")
@@ -79,14 +81,16 @@ OF_MODEL = {
     "order": ("SRF",),
     "init_sigma": ("SRF",),
 }
-LEAST = {"no_samples": 2, "no_iterations": 1, "kernelnet_no_hidden": 1, "patience": 1}
-LEAST |= dict.fromkeys(("padding", "order", "seed", "function_seed", "fourier_features"), 0)
-POSITIVE = ("lr", "sigma", "kernelnet_omega_0", "input_scale", "fourier_scale", "decay_factor")
 
 
-def option(default: Any, help: str) -> Any:
-    """A field with its default and the text that `--help` shows for it."""
-    return field(default=default, metadata={"help": help})
+def option(default: Any, help: str, choices: Iterable[str] = (), **ends: float) -> Any:
+    """A field with its default, the text that `--help` shows for it, and what it may be."""
+    allowed: Mapping[str, object] = {}
+    if choices:
+        allowed = fields.choice(default, choices).metadata
+    elif ends or isinstance(default, float):
+        allowed = fields.number(default, **ends).metadata
+    return field(default=default, metadata={"help": help, **allowed})
 
 
 @dataclass
@@ -95,16 +99,25 @@ class Settings:
 
     function: str = option("SinusChirp", f"{', '.join(FUNCTIONS)}; images: {', '.join(IMAGES)}")
     dim: int | None = option(None, "axes of the function, 1 or 2; unset: 1, and 2 for images")
-    min: float | None = option(None, "where the function starts; unset: -1, the chirp's -15")
-    max: float | None = option(None, "where it ends; unset: 1, the chirp's 0")
-    no_samples: int | None = option(
-        None, "samples per axis; unset: 1000, in 2-D 33; an image's longer side, unset: at most 256"
+    min: float | None = option(
+        None,
+        "where the function starts; unset: -1, the chirp's -15",
+        at_least=-1_000_000,
+        at_most=1_000_000,
     )
-    padding: int = option(0, "zeros put around the function, per side")
+    max: float | None = option(
+        None, "where it ends; unset: 1, the chirp's 0", at_least=-1_000_000, at_most=1_000_000
+    )
+    no_samples: int | None = option(
+        None,
+        "samples per axis; unset: 1000, in 2-D 33; an image's longer side, unset: at most 256",
+        at_least=2,
+    )
+    padding: int = option(0, "zeros put around the function, per side", at_least=0)
     freq: float = option(16.0, "radians per unit of x: Sawtooth, Sinus, Sine, Gabor")
-    sigma: float = option(0.4, "standard deviation / half of the range: Gaussian, Gabor")
+    sigma: float = option(0.4, "standard deviation / half of the range: Gaussian, Gabor", over=0)
     theta: float = option(45.0, "direction of 2-D waves and ramps, degrees from the vertical axis")
-    function_seed: int = option(0, "seed of Random's values")
+    function_seed: int = option(0, "seed of Random's values", at_least=0)
     path: str = option("", "Image: the file; Kodak, CIFAR: the folder; AlexNet: a weights file")
     index: int = option(0, "which image of the folder, or which filter; -1: all filters")
     gray: bool = option(False, "fit an image's luminance instead of its colours")
@@ -112,23 +125,35 @@ class Settings:
     kernel: KernelConfig = field(
         default_factory=lambda: KernelConfig(type="", activ_function="", norm="")
     )
-    fourier_scale: float = option(5.0, "RandomFourier: sd of the frequencies, cycles per unit")
-    fourier_features: int = option(0, "RandomFourier: number of frequencies; 0: the width")
-    order: int = option(9, "SRF (N-Jet): highest order of Gaussian derivative")
-    init_sigma: float = option(0.0, "SRF: initial sigma in samples; 0: 1/16 of them")
+    fourier_scale: float = option(
+        5.0, "RandomFourier: sd of the frequencies, cycles per unit", over=0
+    )
+    fourier_features: int = option(
+        0, "RandomFourier: number of frequencies; 0: the width", at_least=0
+    )
+    order: int = option(
+        9, "SRF (N-Jet): highest order of Gaussian derivative", at_least=0, at_most=HIGHEST_ORDER
+    )
+    init_sigma: float = option(0.0, "SRF: initial sigma in samples; 0: 1/16 of them", at_least=0)
 
-    optim: str = option("Adam", ", ".join(OPTIMIZERS))
-    optim_momentum: float = option(0.9, "SGD: momentum")
-    lr: float = option(0.01, "learning rate")
-    scheduler: str = option("none", ", ".join(SCHEDULERS))
+    optim: str = option("Adam", ", ".join(OPTIMIZERS), OPTIMIZERS)
+    optim_momentum: float = option(0.9, "SGD: momentum", at_least=0, below=1)
+    lr: float = option(0.01, "learning rate", over=0)
+    scheduler: str = option("none", ", ".join(SCHEDULERS), (*SCHEDULERS, "None"))
     decay_steps: str = option("", "multistep: iterations at which the rate falls, as 5000,8000")
     decay_factor: float = option(
-        5.0, "multistep, plateau: the rate is divided by this; exponential: by this over the run"
+        5.0,
+        "multistep, plateau: the rate is divided by this; exponential: by this over the run",
+        over=0,
     )
-    patience: int = option(1000, "plateau: iterations without a better loss before the rate falls")
-    no_iterations: int = option(5000, "optimizer steps")
-    seed: int = option(0, "seed of the generator's initial weights")
-    device: str = option("auto", "auto, cuda, cpu; cuda without a GPU falls back to the CPU")
+    patience: int = option(
+        1000, "plateau: iterations without a better loss before the rate falls", at_least=1
+    )
+    no_iterations: int = option(5000, "optimizer steps", at_least=1)
+    seed: int = option(0, "seed of the generator's initial weights", at_least=0)
+    device: str = option(
+        "auto", "auto, cuda, cpu; cuda without a GPU falls back to the CPU", ("auto", "cuda", "cpu")
+    )
 
     out: str = option("", "folder of the results; unset: outputs/ beside the programs")
     debug: bool = option(False, "do not log to W&B")
@@ -142,6 +167,13 @@ class Settings:
     def generator(self) -> str:
         """The generator's name, of `MODELS`."""
         return self.kernel.type or MODEL_OF_ACTIVATION[self.kernel.activ_function]
+
+    @property
+    def built(self) -> KernelConfig:
+        """The generator's settings, with the names that are left open."""
+        activation = self.kernel.activ_function if self.generator in OF_ACTIVATION else ""
+        activation = activation or KernelConfig.activ_function
+        return dataclasses.replace(self.kernel, type=self.generator, activ_function=activation)
 
     @property
     def axes(self) -> int:
@@ -163,11 +195,12 @@ S = TypeVar("S", bound=Settings)
 def paths(kind: type[Settings] = Settings) -> dict[str, str]:
     """Where each setting stands in `kind`, by its published name."""
     found = {}
-    for own in fields(kind):
+    for own in dataclasses.fields(kind):
         if own.name == "kernel":
             found |= {name: f"kernel.{part}" for name, part in OF_KERNEL.items()}
         elif own.name == "wandb":
-            found |= {f"wandb_{part.name}": f"wandb.{part.name}" for part in fields(Wandb)}
+            parts = dataclasses.fields(Wandb)
+            found |= {f"wandb_{part.name}": f"wandb.{part.name}" for part in parts}
         else:
             found[own.name] = own.name
     return found
@@ -180,11 +213,13 @@ def flat(settings: Settings) -> dict[str, Any]:
 
 def changed(settings: S, **values: Any) -> S:
     """A copy with other values by their published names."""
-    where, new = paths(type(settings)), copy.deepcopy(settings)
+    groups: dict[str, dict[str, Any]] = {"": {}, "kernel": {}, "wandb": {}}
     for name, value in values.items():
-        group, _, own = where[name].rpartition(".")
-        setattr(getattr(new, group) if group else new, own, value)
-    return new
+        group, _, own = paths(type(settings))[name].rpartition(".")
+        groups[group][own] = value
+    own = groups.pop("")
+    parts = {n: dataclasses.replace(getattr(settings, n), **new) for n, new in groups.items()}
+    return dataclasses.replace(settings, **own, **parts)
 
 
 def unused(settings: Settings, given: set[str]) -> str:
@@ -192,7 +227,7 @@ def unused(settings: Settings, given: set[str]) -> str:
     of_function = [n for n, users in OF_FUNCTION.items() if settings.function not in users]
     of_model = [n for n, users in OF_MODEL.items() if settings.generator not in users]
     activation = settings.kernel.activ_function
-    takes_it = settings.generator == "RandomFourier" and activation in MLP_ACTIVATIONS
+    takes_it = settings.generator in OF_ACTIVATION and activation in MLP_ACTIVATIONS
     if MODEL_OF_ACTIVATION[activation] != settings.generator and not takes_it:
         of_model.append("kernelnet_activation_function")
     parts = []
@@ -210,38 +245,19 @@ def validate(settings: Settings) -> None:
     check_choice("function", s.function, FUNCTIONS + IMAGES)
     check_choice("kernelnet_activation_function", activation, activations)
     check_choice("model", s.generator, MODELS)
-    if s.generator in ("MLP", "RandomFourier") and activation:
+    if s.generator in OF_ACTIVATION and activation:
         check_choice("kernelnet_activation_function", activation, MLP_ACTIVATIONS)
     check_choice("kernelnet_norm_type", s.kernel.norm or "None", NORMS)
-    check_choice("bias_init", s.kernel.bias_init or "None", ("None", "zero", "uniform"))
-    check_choice("optim", s.optim, OPTIMIZERS)
-    check_choice("scheduler", s.scheduler or "none", SCHEDULERS)
-    check_choice("device", s.device, ("auto", "cuda", "cpu"))
+    fields.check(type(s), s)
+    (ck.check if s.generator in ck.GENERATORS else KernelConfig.check)(s.built)
     if s.axes not in (1, 2) or (s.is_image and s.axes == 1):
         raise UsageError(f"dim={s.dim}: give {'2 for an image' if s.is_image else '1 or 2'}")
-    _check_numbers(flat(s), least_layers=2 if s.generator in ("MLP", "SIREN", "nSIREN") else 1)
     low, high = s.span
     if not low < high:
         raise UsageError(f"min={low:g} max={high:g}: an empty range; give a min below the max")
-    if s.init_sigma < 0:
-        raise UsageError(f"init_sigma={s.init_sigma:g}: give a number of samples, or 0")
-    if s.order > HIGHEST_ORDER:
-        raise UsageError(f"order={s.order}: give a derivative order of at most {HIGHEST_ORDER}")
     if s.kernel.steerable and s.generator == "MAGNet" and s.axes != 2:
         raise UsageError("steerable=True: a rotation needs two axes; give dim=2 or steerable=False")
     decays(s)
-
-
-def _check_numbers(values: dict[str, Any], least_layers: int) -> None:
-    for name, value in values.items():
-        if isinstance(value, float) and not math.isfinite(value):
-            raise UsageError(f"{name}={value}: give a number")
-    for name, least in {**LEAST, "no_layers": least_layers}.items():
-        if values[name] is not None and values[name] < least:
-            raise UsageError(f"{name}={values[name]}: give a whole number of at least {least}")
-    for name in POSITIVE:
-        if values[name] <= 0:
-            raise UsageError(f"{name}={values[name]:g}: give a number above 0")
 
 
 def decays(settings: Settings) -> list[int]:

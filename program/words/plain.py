@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import field, fields
 from pathlib import Path
 from typing import Any, TypeVar
@@ -29,18 +29,29 @@ def flag(default: Any, help: str) -> Any:
 
 def parse(arguments: Sequence[str], kind: type[Flags]) -> Flags:
     """The flags of a command line. Raises `UsageError` for an unknown one or a wrong type."""
-    config = OmegaConf.structured(kind)
     names = [known.name for known in fields(kind)]
+    values = []
     for argument in arguments:
         name, equals, value = argument.partition("=")
         if name not in names or not equals:
             near = difflib.get_close_matches(name, names, n=1)
             hint = f"did you mean {near[0]}=...?" if near else f"there are {', '.join(names)}"
             raise UsageError(f"{argument}: flags are written flag=value; {hint}")
+        values.append((name, value, argument))
+    return filled(kind, values)
+
+
+def filled(kind: type[Flags], values: Iterable[tuple[str, str | None, str]]) -> Flags:
+    """A dataclass with some values: each with its flag's full name, and with how it was typed.
+
+    Raises `UsageError` for a wrong type.
+    """
+    config = OmegaConf.structured(kind)
+    for name, value, typed in values:
         try:
             OmegaConf.update(config, name, value)
         except OmegaConfBaseException as error:
-            raise UsageError(f"{argument}: {wrong_type(error)}") from error
+            raise UsageError(f"{typed}: {wrong_type(error)}") from error
     return OmegaConf.to_object(config)
 
 

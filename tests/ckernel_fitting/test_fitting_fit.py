@@ -149,15 +149,14 @@ def test_njet_kernel_on_a_line_is_a_gaussian_derivative():
 
 def test_random_fourier_features():
     torch.manual_seed(0)
-    model = RandomFourier(2, 3, features=5, scale=2.0, no_layers=1)
+    model = RandomFourier(2, 3, features=5, scale=2.0, cfg=KernelConfig(no_layers=1))
     positions = grid((4, 6))[None].float()
     phases = 2 * math.pi * model.frequencies @ positions[0].flatten(1)
     features = torch.cat((phases.sin(), phases.cos()))
     expected = (model.linear.weight @ features + model.linear.bias[:, None]).view(1, 3, 4, 6)
     assert torch.allclose(model(positions), expected, atol=1e-5)
-    deep = RandomFourier(
-        2, 3, features=5, scale=2.0, no_layers=3, no_hidden=7, activ_function="ReLU", norm=""
-    )
+    cfg = KernelConfig(no_layers=3, no_hidden=7, activ_function="ReLU", norm="")
+    deep = RandomFourier(2, 3, features=5, scale=2.0, cfg=cfg)
     assert deep(positions).shape == (1, 3, 4, 6)
     trained = sum(p.numel() for p in deep.parameters())
     assert trained == 7 * 10 + 7 + 7 * 7 + 7 + 3 * 7 + 3  # the frequencies stay as drawn
