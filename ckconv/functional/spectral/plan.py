@@ -46,14 +46,19 @@ def best_frames(
     before = (0,) if circular else whole.before
     if frame is not None:
         return whole.cut(frame, kernel_shape[2], before)
-    candidates, length = [whole], 64
-    while length < whole.lengths[0]:
+    candidates = [whole]
+    for length in _frame_lengths(whole.lengths[0]):
         if length - kernel_shape[2] + 1 >= length // 4:
             candidates.append(whole.cut(length, kernel_shape[2], before))
-        length *= 2
     cost = CostModel(device)
     seconds = [cost.spectral(x_shape, kernel_shape, f, functions) for f in candidates]
     return candidates[seconds.index(min(seconds))]
+
+
+def _frame_lengths(limit: int) -> list[int]:
+    """Lengths of fast transforms below `limit`, a fifth apart."""
+    lengths = [steps << doublings for doublings in range(4, 30) for steps in (4, 5, 6)]
+    return [length for length in lengths if length < limit]
 
 
 def rates(device: str) -> dict[str, float]:
