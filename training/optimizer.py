@@ -27,7 +27,7 @@ OPTIMIZERS = {  # by their names in `train.optimizer`: (parameter groups, train,
 
 
 def build_optimizer(model: nn.Module, cfg: Train) -> torch.optim.Optimizer:
-    """The optimizer of `train.optimizer`, fused on CUDA where it can be.
+    """The optimizer of `train.optimizer`, fused where it can be.
 
     Weight decay is not the optimizer's: it acts on the sampled kernels, as a part of the loss.
     """
@@ -36,5 +36,5 @@ def build_optimizer(model: nn.Module, cfg: Train) -> torch.optim.Optimizer:
         "omega_0_lr_factor": cfg.omega_0_lr_factor,
     }
     groups = parameter_groups(model, cfg.lr, **factors)
-    on_cuda = all(p.is_cuda for group in groups for p in group["params"])
-    return pick("train.optimizer", cfg.optimizer, OPTIMIZERS)(groups, cfg, on_cuda)
+    fused = all(p.device.type in ("cuda", "cpu") for group in groups for p in group["params"])
+    return pick("train.optimizer", cfg.optimizer, OPTIMIZERS)(groups, cfg, fused)
