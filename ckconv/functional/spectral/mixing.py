@@ -24,7 +24,7 @@ from ckconv.functional.spectral import multilinear
 from ckconv.functional.ways import current
 
 if TYPE_CHECKING:
-    from jaxtyping import Complex, Float
+    from jaxtyping import Float
 
 # Numbers of the kernel's spectrum that exist at once. On a CPU they should stay in the cache
 # between being made and being used; on a GPU a chunk should fill the device.
@@ -32,13 +32,12 @@ _CHUNK = {"cpu": 1 << 19, "cuda": 1 << 26}
 
 
 def mix(
-    x: Complex[Tensor, "F B G C"], basis: Float[Tensor, "F 2 H"], weight: Float[Tensor, "H G C O"]
-) -> Complex[Tensor, "F B G O"]:
+    x: Float[Tensor, "F*G 2 B C"], basis: Float[Tensor, "F 2 H"], weight: Float[Tensor, "H G C O"]
+) -> Float[Tensor, "F*G 2 B O"]:
     """Mix H spectra into a kernel's and apply it.
 
-    x (F, B, G, C) complex, basis (F, 2, H) real and imaginary parts, weight (H, G, C, O) ->
-    y (F, B, G, O) complex. The kernel's spectrum is made again in the backward pass rather than
-    kept.
+    x (F G, 2, B, C), basis (F, 2, H), real and imaginary parts, weight (H, G, C, O) ->
+    y (F G, 2, B, O). The kernel's spectrum is made again in the backward pass rather than kept.
     """
     if torch.compiler.is_compiling():  # the compiler knows no functions with a derivative forward
         return apply_spectrum(x, write_out(basis, weight))
@@ -63,34 +62,33 @@ def write_out(
 
 
 def apply_spectrum(
-    x: Complex[Tensor, "F B G C"], spectrum: Float[Tensor, "F*G 2*C O"]
-) -> Complex[Tensor, "F B G O"]:
-    """Apply a kernel's spectrum (F G, 2 C, O) to x (F, B, G, C): (F, B, G, O)."""
-    re, im = _parts(torch.bmm(_as_rows(x), spectrum), x)
-    return torch.complex(re.contiguous(), im.contiguous())
+    x: Float[Tensor, "F*G 2 B C"], spectrum: Float[Tensor, "F*G 2*C O"]
+) -> Float[Tensor, "F*G 2 B O"]:
+    """Apply a kernel's spectrum (F G, 2 C, O) to x (F G, 2, B, C): (F G, 2, B, O)."""
+    return torch.bmm(as_rows(x), spectrum).unflatten(1, (2, -1))
 
 
-def _as_rows(x: Tensor) -> Tensor:
-    """[Xr Xi; Xi -Xr], real, from complex: (F, B, G, C) -> (F G, 2 B, 2 C)."""
-    f, batch, groups, channels = x.shape
-    x = x.transpose(1, 2)
+def as_rows(x: Float[Tensor, "F 2 B C"]) -> Float[Tensor, "F 2*B 2*C"]:
+    """[Xr Xi; Xi -Xr] of x (F, 2, B, C): (F, 2 B, 2 C)."""
     if torch.compiler.is_compiling():
-        re, im = x.real, x.imag
-        rows = torch.stack((torch.stack((re, im), 3), torch.stack((im, -re), 3)), 2)
-        return rows.reshape(f * groups, 2 * batch, 2 * channels)
-    rows = torch.empty(f, groups, 2, batch, 2, channels, dtype=x.real.dtype, device=x.device)
-    rows[:, :, 0, :, 0] = x.real
-    rows[:, :, 0, :, 1] = x.imag
-    rows[:, :, 1, :, 0] = x.imag
-    torch.neg(x.real, out=rows[:, :, 1, :, 1])
-    return rows.view(f * groups, 2 * batch, 2 * channels)
+        re, im = x.unbind(1)
+        rows = torch.stack((torch.stack((re, im), 2), torch.stack((im, -re), 2)), 1)
+        return rows.flatten(3).flatten(1, 2)
+    f, _, batch, channels = x.shape
+    rows = x.new_empty(f, 2, batch, 2, channels)
+    rows[:, :, :, 0] = x
+    rows[:, 0, :, 1] = x[:, 1]
+    torch.neg(x[:, 0], out=rows[:, 1, :, 1])
+    return rows.view(f, 2 * batch, 2 * channels)
 
 
-def _parts(rows: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
-    """The upper and the lower half of rows (F G, 2 B, N), each (F, B, G, N)."""
-    f, batch, groups = x.shape[:3]
-    upper, lower = rows.view(f, groups, 2, batch, -1).unbind(2)
-    return upper.transpose(1, 2), lower.transpose(1, 2)
+def as_rows_transposed(rows: Tensor, out: Tensor) -> Tensor:
+    """The gradient of `as_rows`: (F, 2 B, 2 C) -> `out` (F, 2, B, C)."""
+    f, double, width = rows.shape
+    parts = rows.view(f, 2, double // 2, 2, width // 2)
+    torch.sub(parts[:, 0, :, 0], parts[:, 1, :, 1], out=out[:, 0])
+    torch.add(parts[:, 0, :, 1], parts[:, 1, :, 0], out=out[:, 1])
+    return out
 
 
 @dataclass(frozen=True)
@@ -101,30 +99,30 @@ class _Mix:
 
     def product(self, x: Tensor, basis: Tensor, weight: Tensor) -> Tensor:
         y = x.new_empty(*x.shape[:3], weight.shape[3])
-        for chunk in multilinear.runs(x.shape[0], 2 * weight[0].numel(), self.at_once):
-            rows = torch.bmm(_as_rows(x[chunk]), write_out(basis[chunk], weight))
-            torch.complex(*_parts(rows, x[chunk]), out=y[chunk])
+        for some, own in self._chunks(basis, weight):
+            torch.bmm(as_rows(x[own]), write_out(basis[some], weight), out=y[own].flatten(1, 2))
         return y
 
     def gradient(
         self, x: Tensor, basis: Tensor, weight: Tensor, grad: Tensor
     ) -> tuple[Tensor, ...]:
+        grad = grad.contiguous()
         grad_x, grad_basis = torch.empty_like(x), torch.empty_like(basis)
         grad_weight = torch.zeros_like(weight).flatten(1)
         _, groups, channels, out = weight.shape
-        for chunk in multilinear.runs(x.shape[0], 2 * weight[0].numel(), self.at_once):
-            k = write_out(basis[chunk], weight)  # (f G, 2 C, O)
-            own = grad[chunk].transpose(1, 2)  # (f, G, B, O)
-            own = torch.stack((own.real, own.imag), dim=2).view(k.shape[0], -1, out)
-            rows = torch.bmm(own, k.transpose(1, 2))  # (f G, 2 B, 2 C)
-            re, im = _parts(rows, x[chunk])  # (f, B, G, 2 C): of the two rows of [Xr Xi; Xi -Xr]
-            real = re[..., :channels] - im[..., channels:]
-            imag = re[..., channels:] + im[..., :channels]
-            torch.complex(real, imag, out=grad_x[chunk])
-            grad_k = torch.bmm(_as_rows(x[chunk]).transpose(1, 2), own)  # (f G, 2 C, O)
+        for some, own in self._chunks(basis, weight):
+            k, g = write_out(basis[some], weight), grad[own].flatten(1, 2)  # (f G, 2 B, O)
+            as_rows_transposed(torch.bmm(g, k.transpose(1, 2)), out=grad_x[own])
+            grad_k = torch.bmm(as_rows(x[own]).transpose(1, 2), g)  # (f G, 2 C, O)
             if groups > 1:
                 grad_k = grad_k.view(-1, groups, 2, channels * out).transpose(1, 2)
             grad_k = grad_k.reshape(-1, groups * channels * out)  # (2 f, G C O)
-            grad_weight.addmm_(basis[chunk].flatten(0, 1).T, grad_k)
-            torch.mm(grad_k, weight.flatten(1).T, out=grad_basis[chunk].flatten(0, 1))
+            grad_weight.addmm_(basis[some].flatten(0, 1).T, grad_k)
+            torch.mm(grad_k, weight.flatten(1).T, out=grad_basis[some].flatten(0, 1))
         return grad_x, grad_basis, grad_weight.view_as(weight)
+
+    def _chunks(self, basis: Tensor, weight: Tensor) -> list[tuple[slice, slice]]:
+        """Runs of frequencies, and where their groups are."""
+        runs = multilinear.runs(basis.shape[0], 2 * weight[0].numel(), self.at_once)
+        groups = weight.shape[1]
+        return [(some, slice(some.start * groups, some.stop * groups)) for some in runs]

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ckconv.functional.kernel import FactoredKernel
 from ckconv.functional.spectral import multilinear
-from ckconv.functional.spectral.mixing import numbers_at_once
+from ckconv.functional.spectral.mixing import as_rows, as_rows_transposed, numbers_at_once
 from ckconv.functional.spectral.tiles import Tiles, first_matrix, second_matrix
 from ckconv.functional.spectral.transform import at_least_float
 
@@ -54,7 +54,7 @@ class _Products:
         spectra = outputs.empty(x.shape[0], weight.shape[0], x)  # (B, J, K1, 2, w, O)
         for ks in self._chunks(rows, weight):
             k = k_hat(ks).view(-1, 2 * weight.shape[1], weight.shape[0])  # (f, 2 C, O)
-            y_hat = torch.bmm(_as_rows(inputs.second(rows, ks)), k)  # (f, 2 B J, O)
+            y_hat = torch.bmm(as_rows(inputs.second(rows, ks)), k)  # (f, 2 B J, O)
             outputs.second_transposed(y_hat, spectra, ks)
         return tiles.collect(outputs.first_transposed(spectra))
 
@@ -71,9 +71,10 @@ class _Products:
         for ks in self._chunks(x_rows, weight):
             k = _write_out(functions[ks], mixed, weight)  # (f, 2 C, O)
             own = outputs.second(grad_rows, ks).flatten(1, 2)  # (f, 2 B J, O)
+            x_hat = inputs.second(x_rows, ks)  # (f, 2, B J, C)
+            grad_k = torch.bmm(as_rows(x_hat).transpose(1, 2), own)
             rows = torch.bmm(own, k.transpose(1, 2))  # (f, 2 B J, 2 C)
-            inputs.second_transposed(_as_rows_transposed(rows), grad_x, ks)
-            grad_k = torch.bmm(_as_rows(inputs.second(x_rows, ks)).transpose(1, 2), own)
+            inputs.second_transposed(as_rows_transposed(rows, out=x_hat), grad_x, ks)
             grad_k = grad_k.view(-1, mixed.shape[1])  # (2 f, C O)
             grad_mixed.addmm_(functions[ks].flatten(0, 1).T, grad_k)
             torch.mm(grad_k, mixed.T, out=grad_functions[ks].flatten(0, 1))
@@ -180,23 +181,3 @@ def _write_out(functions: Tensor, mixed: Tensor, weight: Tensor) -> Tensor:
     """The kernel's spectrum at some frequencies, real above imaginary parts: (f, 2 C, O)."""
     out, channels = weight.shape[:2]
     return (functions.flatten(0, 1) @ mixed).view(-1, 2 * channels, out)
-
-
-def _as_rows(x: Tensor) -> Tensor:
-    """[Xr Xi; Xi -Xr] of x (f, 2, B, C): (f, 2 B, 2 C)."""
-    f, _, batch, channels = x.shape
-    rows = x.new_empty(f, 2, batch, 2, channels)
-    rows[:, :, :, 0] = x
-    rows[:, 0, :, 1] = x[:, 1]
-    torch.neg(x[:, 0], out=rows[:, 1, :, 1])
-    return rows.view(f, 2 * batch, 2 * channels)
-
-
-def _as_rows_transposed(rows: Tensor) -> Tensor:
-    """The gradient of `_as_rows`: (f, 2 B, 2 C) -> (f, 2, B, C)."""
-    f, double, width = rows.shape
-    parts = rows.view(f, 2, double // 2, 2, width // 2)
-    x = rows.new_empty(f, 2, double // 2, width // 2)
-    torch.sub(parts[:, 0, :, 0], parts[:, 1, :, 1], out=x[:, 0])
-    torch.add(parts[:, 0, :, 1], parts[:, 1, :, 0], out=x[:, 1])
-    return x

@@ -2,51 +2,125 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from ckconv.functional.spectral.frames import Frames
 
+if TYPE_CHECKING:
+    from jaxtyping import Float
 
-class _RealFFT(torch.autograd.Function):
-    """`rfftn` over the last `ndim` axes, whose backward pass is a real transform too.
 
-    PyTorch's own fills in the other half of the spectrum and transforms all of it.
+@dataclass(frozen=True)
+class Transform:
+    """Real Fourier transforms over the last axes, of `lengths`, as rows of numbers.
+
+    A spectrum is a real matrix (2 F, R), real parts of a frequency above its imaginary ones, the
+    frequencies in front: the layout that mixing channels wants.
+
+    Args:
+        lengths: samples per axis.
+        scaled: divided by their number.
+        ends: what the frequencies without a mirror image are multiplied by.
+        inside: and the others.
     """
+
+    lengths: tuple[int, ...]
+    scaled: bool = False
+    ends: float = 1.0
+    inside: float = 1.0
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., *lengths) -> (2 F, R)."""
+        hat = torch.fft.rfftn(x.contiguous(), dim=self._axes, norm=self._norm("forward"))
+        numbers = torch.view_as_real(hat).flatten(-len(self.lengths) - 1)  # (..., 2 F)
+        rows = _transposed(numbers.flatten(0, -2))
+        if self.is_even:
+            return rows
+        return rows.mul_(self._shares(rows)[:, None])
+
+    def inverse(self, rows: Tensor) -> Tensor:
+        """(2 F, R) -> (R, *lengths)."""
+        flat = _transposed(rows)
+        if not self.is_even:
+            flat = flat.mul_(self._shares(rows))
+        freq = *self.lengths[:-1], self.lengths[-1] // 2 + 1
+        hat = torch.view_as_complex(flat.unflatten(1, (*freq, 2)))
+        return torch.fft.irfftn(hat, s=self.lengths, dim=self._axes, norm=self._norm("backward"))
+
+    def adjoint(self, is_inverse: bool) -> Transform:
+        """Whose `forward` is the gradient of this `inverse`, and the other way round."""
+        # A number inside the spectrum of a real signal stands for its mirror image too.
+        return replace(self, inside=self.inside * (2.0 if is_inverse else 0.5))
+
+    @property
+    def is_even(self) -> bool:
+        """Whether all frequencies count as they are."""
+        return self.ends == self.inside == 1.0
+
+    @property
+    def _axes(self) -> tuple[int, ...]:
+        return tuple(range(-len(self.lengths), 0))
+
+    def _norm(self, divides: str) -> str:
+        return divides if self.scaled else {"forward": "backward", "backward": "forward"}[divides]
+
+    def _shares(self, like: Tensor) -> Tensor:
+        """The factors of a spectrum's numbers: (2 F,)."""
+        n = self.lengths[-1]
+        shares = like.new_full((n // 2 + 1,), self.inside)
+        shares[[0] if n % 2 else [0, n // 2]] = self.ends
+        return shares.repeat_interleave(2).repeat(math.prod(self.lengths[:-1]))
+
+
+class _Rows(torch.autograd.Function):
+    """`Transform.forward`, or with `is_inverse` its inverse, whose gradients are each other."""
 
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(x: Tensor, ndim: int) -> Tensor:
-        return torch.fft.rfftn(x, dim=tuple(range(-ndim, 0)))
+    def forward(x: Tensor, transform: Transform, is_inverse: bool) -> Tensor:
+        return transform.inverse(x) if is_inverse else transform.forward(x)
 
     @staticmethod
     def setup_context(ctx, inputs: tuple, output: Tensor) -> None:  # noqa: ANN001
-        x, ctx.ndim = inputs
-        ctx.size = x.shape[-ctx.ndim :]
+        x, ctx.transform, ctx.is_inverse = inputs
+        ctx.shape = x.shape
 
     @staticmethod
-    def backward(ctx, grad: Tensor) -> tuple[Tensor, None]:  # noqa: ANN001
-        n = ctx.size[-1]
-        ends = [0] if n % 2 else [0, n // 2]
-        share = torch.full((grad.shape[-1],), 0.5, dtype=grad.real.dtype, device=grad.device)
-        share[ends] = 1  # every frequency inside stands for itself and its mirror image
-        axes = tuple(range(-ctx.ndim, 0))
-        return torch.fft.irfftn(grad * share, s=ctx.size, dim=axes, norm="forward"), None
+    def backward(ctx, grad: Tensor) -> tuple[Tensor, None, None]:  # noqa: ANN001
+        adjoint = ctx.transform.adjoint(ctx.is_inverse)
+        return _Rows.apply(grad, adjoint, not ctx.is_inverse).view(ctx.shape), None, None
 
     @staticmethod
-    def jvp(ctx, tangent: Tensor, _) -> Tensor:  # noqa: ANN001
-        return torch.fft.rfftn(tangent, dim=tuple(range(-ctx.ndim, 0)))
+    def jvp(ctx, tangent: Tensor, *_: None) -> Tensor:  # noqa: ANN001
+        return _Rows.apply(tangent, ctx.transform, ctx.is_inverse)
 
 
-def real_fft(x: Tensor, ndim: int) -> Tensor:
-    """`torch.fft.rfftn` over the last `ndim` axes."""
+def spectrum(x: Float[Tensor, "*rows_lengths"], lengths: tuple[int, ...]) -> Float[Tensor, "2*F R"]:
+    """The spectra of real arrays (..., *lengths), over all axes of `lengths`, as (2 F, R)."""
+    if torch.compiler.is_compiling():  # it knows no functions with a forward derivative
+        return Transform(lengths).forward(x)
+    return _Rows.apply(x, Transform(lengths), False)
+
+
+def from_spectrum(
+    rows: Float[Tensor, "2*F R"], lengths: tuple[int, ...]
+) -> Float[Tensor, " R *lengths"]:
+    """The real arrays (R, *lengths) of spectra (2 F, R)."""
     if torch.compiler.is_compiling():
-        # It knows no functions with a forward derivative, and takes a spectrum to be contiguous.
-        return torch.fft.rfftn(x.contiguous(), dim=tuple(range(-ndim, 0)))
-    return _RealFFT.apply(x, ndim)
+        return Transform(lengths, scaled=True).inverse(rows)
+    return _Rows.apply(rows, Transform(lengths, scaled=True), True)
+
+
+def _transposed(matrix: Tensor) -> Tensor:
+    """A copy that is transposed in memory. PyTorch has a fast one for exactly this layout."""
+    return matrix.T.clone(memory_format=torch.contiguous_format)
 
 
 def lay_out(kernel: Tensor, frames: Frames, dilation: Sequence[int]) -> Tensor:
