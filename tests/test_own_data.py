@@ -282,6 +282,8 @@ class TestLoad:
     def test_torch_hub_finds_it(self, folder):
         trained = torch.hub.load(str(ROOT), "trained", str(folder), source="local")
         assert trained.class_names[3] == "3"
+        digits = torch.hub.load(str(ROOT), "digits", source="local")
+        assert digits(torch.zeros(1, 1, 8, 8)).shape == (1, 10)
         layer = torch.hub.load(str(ROOT), "flexconv", 2, 3, source="local")
         assert layer(torch.zeros(1, 2, 5, 5)).shape == (1, 3, 5, 5)
 

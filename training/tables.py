@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from cfg.schema import Config
 
+from collections.abc import Mapping
+from operator import attrgetter
+
+from ckconv import by_path
+from ckconv.errors import check_choice
 from ckconv.models.blocks import CONVOLUTIONS, NONLINEARITIES, NORMS
 from ckconv.nn import ck
 from ckconv.nn.mask import MASKS
@@ -22,3 +27,11 @@ TABLES: dict[str, Mapping[str, object]] = {
     "train.scheduler": SCHEDULES,
 }
 BY_PATH = ("net.type", "kernel.type")  # where a class of one's own may stand, package.module:Name
+
+
+def check_choices(cfg: Config) -> None:
+    """Raise `UsageError`, naming the flag, for a choice that is not in its table."""
+    for flag, table in TABLES.items():
+        given = attrgetter(flag)(cfg)
+        if not (flag in BY_PATH and by_path.is_path(given)):
+            check_choice(flag, given, table)

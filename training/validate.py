@@ -5,14 +5,12 @@ from __future__ import annotations
 from cfg.flags import composed
 from cfg.schema import Config, Train
 
-from operator import attrgetter
-
-from ckconv import by_path, fields, nn
-from ckconv.errors import UsageError, check_choice
+from ckconv import fields, nn
+from ckconv.errors import UsageError
 from datasets.task import Task
 from program.device import draw_seed
 from training.report.tensorboard_log import check_installed
-from training.tables import BY_PATH, TABLES
+from training.tables import check_choices
 
 
 def prepare(cfg: Config) -> Config:
@@ -32,10 +30,7 @@ def prepare(cfg: Config) -> Config:
 def validate(cfg: Config) -> None:
     """Raise `UsageError`, naming the flag, for a config that cannot be run."""
     fields.check(Config, cfg)
-    for flag, table in TABLES.items():
-        given = attrgetter(flag)(cfg)
-        if not (flag in BY_PATH and by_path.is_path(given)):
-            check_choice(flag, given, table)
+    check_choices(cfg)
     nn.ck.check(cfg.kernel)
     _check_training(cfg.train)
     _check_summary(list(cfg.summary))

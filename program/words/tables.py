@@ -21,6 +21,13 @@ def padded(
     return "\n".join("  ".join(line).rstrip() for line in lines)
 
 
+def layout(rows: Sequence[tuple[str, str]]) -> str:
+    """Rows of (name, text) between two lines."""
+    width = max(len(name) for name, _ in rows)
+    line = "-" * (width + 2 + max(len(text) for _, text in rows))
+    return "\n".join([line, *(f"{name:<{width}}  {text}" for name, text in rows), line])
+
+
 def markdown(head: Sequence[str], rows: Sequence[Sequence[str]], rule: str = "---:") -> str:
     """A table in Markdown: `rule` says how the columns after the first are aligned."""
     lines = [head, ["---", *[rule] * (len(head) - 1)], *rows]

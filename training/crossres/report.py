@@ -13,9 +13,10 @@ from torch import nn
 
 from datasets.task import Task
 from program.environment import environment
+from program.words.tables import layout
 from training.crossres.record import AS_IS, FINE_TUNED, SOURCE
 from training.report.layers import count_parameters
-from training.report.result import kernel_rows, layout, result_rows
+from training.report.result import kernel_rows, result_rows
 
 
 def result(

@@ -17,10 +17,9 @@ from datasets.task import Task
 from program.environment import environment
 from program.files import write, write_figure, write_json
 from program.folder import PROFILE, PROFILE_PICTURE, TIMINGS, write_config
-from program.words.tables import padded
+from program.words.tables import layout, padded
 from training.profiling.measure import PYTHON, REST, SECTIONS, Profile
 from training.report.layers import generated_layers, size_text
-from training.report.result import layout
 
 OPERATIONS = 15  # shown; the file has all of them
 COLOURS = {

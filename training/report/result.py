@@ -14,6 +14,7 @@ from torch import nn
 
 from datasets import Task, is_own
 from program.environment import commit, environment
+from program.words.tables import layout
 from training.report.epochs import result_text
 from training.report.layers import Layer, count_parameters, fixed_sizes, generated_layers, size_text
 from training.report.progress import Progress
@@ -109,13 +110,6 @@ def extreme(layer: Layer) -> str:
         return ", collapsed to a single sample"
     reached = [own == full > 1 for own, full in zip(layer.size, layer.full_size)]
     return ", at its horizon: a larger conv.horizon may do better" if any(reached) else ""
-
-
-def layout(rows: list[tuple[str, str]]) -> str:
-    """Rows of (name, text) between two lines."""
-    width = max(len(name) for name, _ in rows)
-    line = "-" * (width + 2 + max(len(text) for _, text in rows))
-    return "\n".join([line, *(f"{name:<{width}}  {text}" for name, text in rows), line])
 
 
 def result_rows(prefix: str, results: dict[str, float]) -> list[tuple[str, str]]:
