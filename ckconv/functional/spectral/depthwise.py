@@ -17,6 +17,7 @@ from ckconv.functional.kernel import FactoredKernel
 from ckconv.functional.spectral import multilinear
 from ckconv.functional.spectral.frames import Frames
 from ckconv.functional.spectral.transform import at_least_float, lay_out
+from ckconv.functional.spectral.turned import Turned
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -49,63 +50,59 @@ class _Depthwise:
 
     def as_graph(self, x: Tensor, kernel: Tensor) -> Tensor:
         """All channels at once, by operations that a compiler knows."""
-        x_hat = self._transform(self.frames.split(x).contiguous()).unsqueeze(
-            3
-        )  # (B, J, C, 1, *freq)
-        k_hat = self._transform(kernel.unflatten(0, (x.shape[1], -1)))  # (C, M, *freq)
-        return self.frames.join(self._inverse((x_hat * k_hat.conj()).flatten(2, 3)))
+        lengths, axes = self.frames.lengths, tuple(range(-len(self.frames.lengths), 0))
+        x_hat = torch.fft.rfftn(self.frames.split(x).contiguous(), s=lengths, dim=axes)
+        k_hat = torch.fft.rfftn(kernel.unflatten(0, (x.shape[1], -1)), s=lengths, dim=axes)
+        y_hat = (x_hat.unsqueeze(3) * k_hat.conj()).flatten(2, 3)  # (B, J, O, *freq)
+        return self.frames.join(torch.fft.irfftn(y_hat, s=lengths, dim=axes))
 
     def product(self, x: Tensor, kernel: Tensor) -> Tensor:
         kernels = kernel.unflatten(0, (x.shape[1], -1))  # (C, M, *k)
+        alike = self.frames.out == x.shape[2:] and kernels.shape[1] == 1
         y = (
             torch.empty_like(x)
-            if self.frames.out == x.shape[2:] and kernels.shape[1] == 1
-            else (x.new_empty(x.shape[0], kernel.shape[0], *self.frames.out))
+            if alike
+            else x.new_empty(x.shape[0], kernel.shape[0], *self.frames.out)
         )
         per_channel = y.unflatten(1, kernels.shape[:2])  # (B, C, M, *out)
+        turn = Turned(self.frames)
         for channels, rows in self._chunks(x):
-            k_hat = self._transform(kernels[channels]).conj().resolve_conj()  # (c, M, *freq)
+            k_hat = turn.kernels(kernels[channels]).conj_physical_()  # (c, M, *freq)
             for row in rows:
-                x_hat = self._spectrum(x[row, channels])  # (b, J, c, 1, *freq)
-                joined = self.frames.join(self._inverse((x_hat * k_hat).flatten(2, 3)))
-                per_channel[row, channels] = joined.unflatten(1, k_hat.shape[:2])
+                y_hat = _multiplied(turn.inputs(x[row, channels]), k_hat)  # (b, J, c, M, *freq)
+                per_channel[row, channels] = turn.outputs_back(y_hat)
         return y
 
     def gradient(self, x: Tensor, kernel: Tensor, grad: Tensor) -> tuple[Tensor, Tensor]:
         kernels = kernel.unflatten(0, (x.shape[1], -1))  # (C, M, *k)
         grad_x, grad_kernels = torch.empty_like(x), torch.empty_like(kernels)
         per_channel = grad.unflatten(1, kernels.shape[:2])  # (B, C, M, *out)
+        turn = Turned(self.frames)
         for channels, rows in self._chunks(x):
-            k_hat = self._transform(kernels[channels])  # (c, M, *freq)
+            k_hat = turn.kernels(kernels[channels])  # (c, M, *freq)
             grad_k = torch.zeros_like(k_hat)
             for row in rows:
-                x_hat = self._spectrum(x[row, channels])  # (b, J, c, 1, *freq)
-                own = self.frames.join_transposed(
-                    per_channel[row, channels].contiguous().flatten(1, 2)
-                )
-                own = self._transform(own).unflatten(2, k_hat.shape[:2])  # (b, J, c, M, *freq)
-                pieces = self._inverse((own * k_hat).sum(3))
-                grad_x[row, channels] = self.frames.split_transposed(pieces, x.shape[2:])
-                grad_k += (x_hat * own.conj()).sum((0, 1))
-            size = tuple(slice(0, k) for k in kernel.shape[1:])
-            grad_kernels[channels] = self._inverse(grad_k)[(..., *size)]
+                x_hat = turn.inputs(x[row, channels]).conj_physical_()  # (b, J, c, 1, *freq)
+                own = turn.outputs(per_channel[row, channels])  # (b, J, c, M, *freq)
+                grad_k += _multiplied(x_hat, own).sum((0, 1))
+                own = own.mul_(k_hat)
+                own = own.sum(3) if own.shape[3] > 1 else own[:, :, :, 0]  # (b, J, c, *freq)
+                grad_x[row, channels] = turn.inputs_back(own, x.shape[2:])
+            grad_kernels[channels] = turn.kernels_back(grad_k.conj_physical_(), kernel.shape[1:])
         return grad_x, grad_kernels.flatten(0, 1)
-
-    def _spectrum(self, x: Tensor) -> Tensor:
-        return self._transform(self.frames.split(x.contiguous())).unsqueeze(3)
-
-    def _transform(self, x: Tensor) -> Tensor:
-        lengths = self.frames.lengths
-        return torch.fft.rfftn(x, s=lengths, dim=tuple(range(-len(lengths), 0)))
-
-    def _inverse(self, x_hat: Tensor) -> Tensor:
-        lengths = self.frames.lengths
-        return torch.fft.irfftn(x_hat, s=lengths, dim=tuple(range(-len(lengths), 0)))
 
     def _chunks(self, x: Tensor) -> Iterator[tuple[slice, list[slice]]]:
         """Runs of channels, and with each the runs of samples that go with it."""
         at_once = _AT_ONCE.get(x.device.type, 1 << 24)
         each = self.frames.numbers
-        for channels in multilinear.runs(x.shape[1], max(each, at_once // _LINE), at_once):
+        width = _LINE if x.ndim > 3 and x.stride(1) == 1 else 1
+        for channels in multilinear.runs(
+            x.shape[1], min(x.shape[0] * each, max(each, at_once // width)), at_once
+        ):
             width = channels.stop - channels.start
             yield channels, multilinear.runs(x.shape[0], each * width, at_once)
+
+
+def _multiplied(x_hat: Tensor, k_hat: Tensor) -> Tensor:
+    """The product of x_hat (b, J, c, 1, *freq) and spectra of M kernels, in its place if M is 1."""
+    return x_hat * k_hat if k_hat.shape[3 - x_hat.ndim] > 1 else x_hat.mul_(k_hat)

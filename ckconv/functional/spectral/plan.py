@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ckconv.functional.spectral.frames import Frames, remembered, whole_frames
+from ckconv.functional.spectral.frames import Frames, remembered, shorter_length, whole_frames
 from ckconv.functional.spectral.tiles import Tiles
 from ckconv.functional.ways import current
 
@@ -40,7 +40,8 @@ def best_frames(
     frame: int | None,
 ) -> Frames:
     """What `plan_frames` gives where frames of length `frame` are asked for; None: of any."""
-    whole = whole_frames(x_shape[2:], kernel_shape[2:], pad, circular)
+    fast = shorter_length if is_depthwise(x_shape, kernel_shape) else None
+    whole = whole_frames(x_shape[2:], kernel_shape[2:], pad, circular, fast)
     if len(pad) > 1 or frame == 0:
         return whole
     before = (0,) if circular else whole.before
