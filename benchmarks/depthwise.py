@@ -1,18 +1,20 @@
 """Training steps of a depthwise layer: ours, by groups of `nn.Conv`, and by a plain FFT.
 
-    python benchmarks/depthwise.py [--rounds 3]
+    python benchmarks/depthwise.py [--rounds 3] [--threads 1]
 
-`SepFlexConv` with kernels of the given size, uncropped. The other two convolve with the same
-sampled kernels, so that all else of a step is the same. Processor time of one thread, the least of
-the rounds, which other programs on the machine disturb least.
+`SepFlexConv` with kernels of the given size, uncropped, forward and backward. The other two
+convolve with the same sampled kernels, so that all else of a step is the same; "all else" is a step
+whose convolution hands its input on, which is what no way of convolving can fall below. Processor
+time, the least of the rounds, the ways in turn, so that other programs on the machine disturb
+least. The system's share of it is what it takes to hand out new memory.
 """
 
 from __future__ import annotations
 
 import argparse
 import math
+import resource
 import sys
-import time
 from pathlib import Path
 
 import torch
@@ -45,42 +47,87 @@ def plain_fft(x: Tensor, kernel: Tensor, bias: Tensor | None, causal: bool, **_:
     return y if bias is None else y + bias.view(-1, *[1] * dim)
 
 
-WAYS = {"ours": "auto", "nn.Conv by groups": "direct", "plain FFT": plain_fft}
+class _HandedOn(torch.autograd.Function):
+    """The input itself in the convolution's place."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor, kernel: Tensor) -> Tensor:  # noqa: ANN001
+        ctx.save_for_backward(kernel)
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx, grad: Tensor) -> tuple[Tensor, Tensor]:  # noqa: ANN001
+        return grad.clone(), torch.ones_like(*ctx.saved_tensors)
 
 
-def seconds(shape: tuple[int, ...], size: int, way: object, rounds: int) -> float:
-    """The least time of a step: forward, backward of the output's mean square."""
-    torch.manual_seed(0)
-    layer = SepFlexConv(shape[1], shape[1], len(shape) - 2, conv=ConvConfig(horizon=str(size)))
-    layer.mask.dynamic_cropping = False
-    x = torch.randn(shape, requires_grad=True)
-    best = math.inf
-    for _ in range(rounds):
-        start = time.process_time()
+def handed_on(x: Tensor, kernel: Tensor, bias: Tensor, **_: object) -> Tensor:
+    """No convolution, all else of a step."""
+    return _HandedOn.apply(x, kernel) + bias.view(-1, *[1] * (x.ndim - 2))
+
+
+WAYS = {
+    "ours": "auto",
+    "nn.Conv by groups": "direct",
+    "plain FFT": plain_fft,
+    "all else": handed_on,
+}
+
+
+class Problem:
+    """A layer, its input, and the gradient of its output."""
+
+    def __init__(self, shape: tuple[int, ...], size: int) -> None:
+        torch.manual_seed(0)
+        channels, dim = shape[1], len(shape) - 2
+        self.layer = SepFlexConv(channels, channels, dim, conv=ConvConfig(horizon=str(size)))
+        self.layer.mask.dynamic_cropping = False
+        self.x, self.grad = torch.randn(shape, requires_grad=True), torch.randn(shape)
+        self.multiplications = math.prod(shape) * size**dim
+
+    def step(self, way: object) -> tuple[float, float]:
+        """Processor seconds of a step, those of the program and those of the system."""
+        start = resource.getrusage(resource.RUSAGE_SELF)
         with F.using(backend=way):
-            layer(x).square().mean().backward()
-        best = min(best, time.process_time() - start)
-    return best
+            self.layer(self.x).backward(self.grad)
+        end = resource.getrusage(resource.RUSAGE_SELF)
+        return end.ru_utime - start.ru_utime, end.ru_stime - start.ru_stime
+
+
+def measure(problem: Problem, rounds: int) -> dict[str, tuple[float, float]]:
+    """The least time of each way, the program's and the system's; the ways in turn."""
+    ways = dict(WAYS)
+    if problem.multiplications > DIRECT_LIMIT:
+        del ways["nn.Conv by groups"]
+    times = {label: [] for label in ways}
+    for _ in range(rounds):
+        for label, way in ways.items():
+            times[label].append(problem.step(way))
+    return {label: min(found, key=sum) for label, found in times.items()}
+
+
+def row(name: str, times: dict[str, tuple[float, float]]) -> str:
+    """A line of the table."""
+    total = {label: sum(parts) for label, parts in times.items()}
+    gain = min(t for label, t in total.items() if label not in ("ours", "all else"))
+    cells = [
+        f"{1e3 * total[label]:,.0f} ({1e3 * times[label][1]:,.0f})" if label in times else "-"
+        for label in WAYS
+    ]
+    return f"| {name} | {' | '.join(cells)} | {gain / total['ours']:.1f} |"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=3)
-    rounds = parser.parse_args().rounds
-    torch.set_num_threads(1)
-    print("| kernel, input | " + " | ".join(f"{way}, ms" for way in WAYS) + " | gain |")
+    parser.add_argument("--threads", type=int, default=1)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    print("Processor ms, in brackets the system's share.\n")
+    print("| kernel, input | " + " | ".join(WAYS) + " | gain |")
     print("| --- |" + " ---: |" * (len(WAYS) + 1))
     for name, (shape, size) in WORKLOADS.items():
-        times = {}
-        count = math.prod(shape) * size ** (len(shape) - 2)
-        for label, way in WAYS.items():
-            if way == "direct" and count > DIRECT_LIMIT:
-                times[label] = math.inf
-                continue
-            times[label] = seconds(shape, size, way, 1 if way == "direct" else rounds)
-        gain = min(t for label, t in times.items() if label != "ours") / times["ours"]
-        row = " | ".join("-" if t == math.inf else f"{1e3 * t:,.0f}" for t in times.values())
-        print(f"| {name}, batch {shape[0]}, {shape[1]} channels | {row} | {gain:.1f} |", flush=True)
+        times = measure(Problem(shape, size), args.rounds)
+        print(row(f"{name}, batch {shape[0]}, {shape[1]} channels", times), flush=True)
 
 
 if __name__ == "__main__":
