@@ -63,7 +63,8 @@ class KernelConfig:
     no_layers: int = number(3, at_least=1, at_most=100)
     activ_function: str = "ReLU"  # MLP: its nonlinearity
     norm: str = "BatchNorm"  # MLP: BatchNorm, LayerNorm, or empty
-    omega_0: float = number(30.0, over=0, at_most=1_000_000)  # SIREN, nSIREN: frequency factor
+    # SIREN, nSIREN, MAGNet with init=ccnn: frequency factor
+    omega_0: float = number(30.0, over=0, at_most=1_000_000)
     learn_omega_0: bool = False  # SIREN, nSIREN: train omega_0 too
     weight_norm: bool = False  # MLP, SIREN, nSIREN: weight normalization
     steerable: bool = False  # 2-D MAGNet: learn a rotation per filter
@@ -71,8 +72,9 @@ class KernelConfig:
     init_spatial_value: float = number(1.0, at_least=0, at_most=1000)
     # biases of the linear maps, MLP excepted: None is PyTorch's default
     bias_init: str | None = choice(None, ("None", "zero", "uniform"))
-    # SIREN, nSIREN: by SIREN's formula, or as the CKConv code's kernels really started
-    init: str = choice("siren", ("siren", "ckconv"))
+    # SIREN, nSIREN: by SIREN's formula, or as the CKConv code's kernels really started; MAGNet: as
+    # CCNN's kernels start, their frequencies by omega_0
+    init: str = choice("siren", ("siren", "ckconv", "ccnn"))
     # part of the sampled kernel's values that a training step drops
     weight_dropout: float = number(0.0, at_least=0, below=1)
     # Gabor, MAGNet: scale of the initial frequencies

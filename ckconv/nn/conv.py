@@ -94,6 +94,8 @@ class CKConv(Sized):
         self.weight_dropout = getattr(kernel, "weight_dropout", 0.0)
         self.bias = nn.Parameter(torch.zeros(out_channels)) if conv.bias else None
         self.mask = make_mask(mask, dim, conv)
+        if self.causal_axis is not None:
+            self.generator.precede(self.causal_axis)
         self._begin(dim, norm)
         self.to(device=device, dtype=dtype)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from fractions import Fraction
 from threading import Lock
@@ -41,6 +42,7 @@ class Sized(nn.Module):
     grid: StepGrid | None
     horizon: int | tuple[int, ...] | str
     causal_axis: int | None
+    kernel_channels: tuple[int, int]
     generator: Generator
     mask: Mask | None
 
@@ -109,6 +111,9 @@ class Sized(nn.Module):
             if self.mask is not None and self._is_new:
                 self.generator.spread(self.mask.fit(size))
             self.in_use.resize(self.extent, size)
+            if self._is_new and self.generator.preserves_variance and not self.extent.is_meta:
+                samples = math.prod(stop - start for start, stop in self.crop())
+                self.generator.scale(self.kernel_channels[1] * samples)
 
     @torch.no_grad()
     def set_resolution(self, ratio: float | Sequence[float]) -> None:

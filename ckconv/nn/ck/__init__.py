@@ -8,7 +8,7 @@ from ckconv import by_path
 from ckconv.config import KernelConfig
 from ckconv.errors import UsageError, pick
 from ckconv.nn.ck.base import Generator, PointwiseLinear
-from ckconv.nn.ck.magnet import MAGNet, SteerableGaborFilter
+from ckconv.nn.ck.magnet import CCNN, MAGNet, SteerableGaborFilter
 from ckconv.nn.ck.mfn import MFN, FourierFilter, FourierNet, GaborFilter, GaborNet
 from ckconv.nn.ck.mlp import MLP
 from ckconv.nn.ck.siren import SIREN, SineLayer, nSIREN
@@ -45,7 +45,10 @@ GENERATORS: dict[str, type[Generator]] = {  # by their names in `kernel.type`
 def check(cfg: KernelConfig) -> None:
     """Raise `UsageError`, naming the setting, for a generator that cannot be built."""
     KernelConfig.check(cfg)
-    class_of(cfg.type).check(cfg)
+    kind = class_of(cfg.type)
+    if cfg.init == CCNN and not issubclass(kind, MAGNet):
+        raise UsageError(f"kernel.init={CCNN}: not with kernel.type={cfg.type}; use MAGNet")
+    kind.check(cfg)
 
 
 def class_of(name: str) -> type[Generator]:

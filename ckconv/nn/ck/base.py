@@ -120,6 +120,18 @@ class Generator(nn.Module):
     def spread(self, factor: float) -> None:
         """Move the centres of a new generator's filters, if it has any, `factor` times as far."""
 
+    def precede(self, axis: int) -> None:
+        """Move a new generator's centres, if its class has them there, to before 1 on `axis`.
+
+        There a causal kernel meets the present.
+        """
+
+    preserves_variance: bool = False
+    """Whether `scale` is to be called when a new layer's kernel has a size."""
+
+    def scale(self, terms: int) -> None:
+        """Scale a new generator's values for a convolution that adds up so many products."""
+
     def kind(self) -> tuple:
         """Equal for generators whose hidden functions the same operations compute."""
         shapes = tuple(
