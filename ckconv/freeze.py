@@ -32,8 +32,9 @@ def freeze(model: nn.Module, spectral_for: Tensor | Sequence[Tensor] | None = No
         model: any network.
         spectral_for: the network's input, or inputs, on which the copy shall be fast. A layer that
             transforms are expected to be faster for, as with long kernels, then becomes one with
-            the kernel's spectrum as numbers. That is for `torch.export` and `torch.compile`:
-            leave it out for ONNX, and for `torch.jit.script`.
+            the kernel's spectrum as numbers, for `torch.export` and `torch.compile`. ONNX, which
+            knows no such transforms, is given the kernel instead; `torch.jit.script` takes no such
+            copy: leave it out for that.
 
     Raises:
         UsageError: for a layer that has no kernel size yet, or whose class computes more than

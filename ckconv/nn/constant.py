@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Hashable
 from typing import TYPE_CHECKING
 
@@ -19,14 +20,22 @@ if TYPE_CHECKING:
     from ckconv.nn.conv import CKConv
 
 _ONNX = (
-    "the layer computes by Fourier transforms, which ONNX knows in part only; export "
-    "ckconv.freeze(model), without spectral_for"
+    "ONNX knows Fourier transforms in part only: a layer that computes by them is exported as an "
+    "ordinary convolution, which gives the same numbers"
 )
 _SETTINGS = ("dim", "padding", "padding_mode", "stride", "dilation", "groups", "causal_axis")
 
 
-def convolve(layer: CKConv | SpectralConv, x: Tensor, kernel: FactoredKernel | Tensor) -> Tensor:
-    """The convolution that `layer` describes, of x (B, C, *size), with its kernel as it is now."""
+def convolve(
+    layer: CKConv | SpectralConv,
+    x: Tensor,
+    kernel: FactoredKernel | Tensor,
+    backend: str | None = None,
+) -> Tensor:
+    """The convolution that `layer` describes, of x (B, C, *size), with its kernel as it is now.
+
+    By `backend`; None: by the layer's.
+    """
     sizes = layer.kernel_size, kernel.shape[2:]
     x, padding = as_uncropped(x, layer.padding, *sizes, layer.dilation, layer.causal_axis)
     return F.conv(
@@ -34,7 +43,7 @@ def convolve(layer: CKConv | SpectralConv, x: Tensor, kernel: FactoredKernel | T
         kernel,
         layer.bias,
         causal=layer.causal_axis is not None,
-        backend=layer.backend,
+        backend=backend or layer.backend,
         stride=layer.stride,
         padding=padding,
         dilation=layer.dilation,
@@ -84,9 +93,10 @@ class SpectralConv(nn.Module):
 
     def forward(self, x: Float[Tensor, "*batch_channels_size"]) -> Float[Tensor, "*batch_out_size"]:
         """(B, in_channels, *size) -> (B, out_channels, *out), or without B."""
-        if torch.onnx.is_in_onnx_export():
-            raise UsageError(_ONNX)
         kernel = FactoredKernel(self.weight, self.basis)
+        if torch.onnx.is_in_onnx_export():
+            warnings.warn(_ONNX, stacklevel=2)
+            return convolve(self, x, kernel, "direct")
         if self.spectrum is not None:
             kernel.spectra = _Constant(self.laid_out, self.spectrum)
         return convolve(self, x, kernel)
