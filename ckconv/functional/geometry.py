@@ -52,8 +52,7 @@ class Geometry:
         pad, modes = list(self.pad), list(self.modes)
         for axis in set(range(len(pad))) - set(but):
             if modes[axis] != "zeros" and any(pad[axis]):
-                at = positions(x.shape[2 + axis], *pad[axis], modes[axis])
-                x = x.index_select(2 + axis, at.to(x.device))
+                x = _extended(x, 2 + axis, *pad[axis], modes[axis])
                 pad[axis] = (0, 0)
             modes[axis] = "zeros"
         return x, replace(self, pad=tuple(pad), modes=tuple(modes))
@@ -73,6 +72,17 @@ class Geometry:
             slices.append(slice(first, k - last))
             pads.append((before - first * d, after - last * d))
         return tuple(slices), replace(self, pad=tuple(pads))
+
+
+def _extended(x: Tensor, axis: int, before: int, after: int, mode: str) -> Tensor:
+    """x with so many samples more on both sides of an axis."""
+    n = x.shape[axis]
+    fits = 0 <= min(before, after) <= max(before, after) <= n
+    if mode == "circular" and fits and x.is_contiguous():
+        # pieces in a row, whose gradient is faster than that of an index; not so channels-last
+        ends = x.narrow(axis, n - before, before), x, x.narrow(axis, 0, after)
+        return torch.cat(ends, axis)
+    return x.index_select(axis, positions(n, before, after, mode).to(x.device))
 
 
 def positions(n: int, before: int, after: int, mode: str) -> Tensor:
