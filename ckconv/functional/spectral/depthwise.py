@@ -65,7 +65,7 @@ class _Depthwise:
             else x.new_empty(x.shape[0], kernel.shape[0], *self.frames.out)
         )
         per_channel = y.unflatten(1, kernels.shape[:2])  # (B, C, M, *out)
-        turn = Turned(self.frames)
+        turn = Turned(self.frames, together=x.device.type != "cpu")
         for channels, rows in self._chunks(x):
             k_hat = turn.kernels(kernels[channels]).conj_physical_()  # (c, M, *freq)
             for row in rows:
@@ -77,7 +77,7 @@ class _Depthwise:
         kernels = kernel.unflatten(0, (x.shape[1], -1))  # (C, M, *k)
         grad_x, grad_kernels = torch.empty_like(x), torch.empty_like(kernels)
         per_channel = grad.unflatten(1, kernels.shape[:2])  # (B, C, M, *out)
-        turn = Turned(self.frames)
+        turn = Turned(self.frames, together=x.device.type != "cpu")
         for channels, rows in self._chunks(x):
             k_hat = turn.kernels(kernels[channels])  # (c, M, *freq)
             grad_k = torch.zeros_like(k_hat)
