@@ -17,6 +17,7 @@ from ckconv.fields import choice, number  # for the schema of the flags too
 
 LONGEST = 1_000_001  # the largest horizon, in samples
 AUTO = "auto"
+HORIZONS = ("same", "full")  # in place of a number of samples
 WIDEST = 65_536  # channels of a layer, hidden units of a generator
 
 
@@ -34,7 +35,7 @@ class RegularizeConfig:
     factor: float = number(0.001, at_least=0)  # weight of the loss
     # standard deviations of a Gaussian's spectrum that are counted
     gauss_stddevs: float = number(2.0, at_least=0, at_most=100)
-    gauss_factor: float = number(0.5)  # kept for published commands
+    gauss_factor: float = number(0.5, at_least=0)  # kept for published commands
 
 
 @dataclass
@@ -127,7 +128,7 @@ class MaskConfig:
     type: str = "gaussian"  # a name of `ckconv.nn.mask.MASKS`
     # initial sigma, in units of the kernel's [-1, 1]; auto: by the kernel's size and the network
     init_value: int | float | str = number(AUTO, over=0, at_most=1000, or_word=AUTO)
-    temperature: float = number(0.0)  # kept for published commands
+    temperature: float = number(0.0, at_least=0)  # kept for published commands
     dynamic_cropping: bool = True  # crop the kernel where the mask is under the threshold
     # mask value under which the kernel is dropped
     threshold: float = number(0.1, over=0, below=1)
@@ -186,7 +187,8 @@ def parse_horizon(horizon: str | int | Sequence[int]) -> int | str | tuple[int, 
             raise UsageError(f"conv.horizon={horizon}: give an odd number for each axis")
         return sizes
     text = str(horizon).strip()
-    if text in ("same", "full"):
+    if text.lower() in HORIZONS:
+        check_choice("conv.horizon", text, HORIZONS)
         return text
     is_number = text.isdecimal() and len(text) <= len(str(LONGEST))
     if not is_number or not 1 <= int(text) <= LONGEST:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping
+from numbers import Integral
 from typing import TypeVar
 
 Chosen = TypeVar("Chosen")
@@ -20,6 +21,12 @@ class UsageError(ValueError):
 def reason(error: Exception, most: int = 200) -> str:
     """What an error says, on one line and in `most` letters; its kind where it says nothing."""
     return " ".join(str(error).split())[:most] or type(error).__name__
+
+
+def check_count(name: str, given: object, least: int = 1) -> None:
+    """Raise `UsageError` naming an argument unless it is a whole number of at least `least`."""
+    if isinstance(given, bool) or not isinstance(given, Integral) or given < least:
+        raise UsageError(f"{name}={given}: give a whole number of at least {least}")
 
 
 def check_choice(flag: str, given: object, choices: Iterable[str]) -> None:

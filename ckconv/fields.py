@@ -6,6 +6,7 @@ import dataclasses
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from numbers import Integral, Real
 from typing import Any
 
 from ckconv.errors import UsageError, check_choice
@@ -84,7 +85,7 @@ def check(kind: type, settings: object, prefix: str = "") -> None:
         if dataclasses.is_dataclass(field.default_factory):
             check(field.default_factory, value, f"{flag}.")
         elif "range" in field.metadata:
-            _check_range(flag, value, field.metadata["range"], field.metadata["word"])
+            _check_range(flag, value, field)
         elif "choices" in field.metadata:
             for one in value if isinstance(value, tuple) else (value,):
                 check_choice(
@@ -94,16 +95,30 @@ def check(kind: type, settings: object, prefix: str = "") -> None:
         kind.check_together(settings)
 
 
-def _check_range(flag: str, value: Any, allowed: Range, word: str | None = None) -> None:
-    if value is None or (word and value == word):
+def _check_range(flag: str, value: Any, field: dataclasses.Field) -> None:
+    allowed, word = field.metadata["range"], field.metadata["word"]
+    if word and isinstance(value, str) and value.lower() == word:
+        check_choice(flag, value, (word,))
         return
-    if isinstance(value, str):
-        raise UsageError(f"{flag}={value}: give {allowed}, or {word}")
-    values = list(value) if isinstance(value, Iterable) else [value]
+    if value is None and "None" in field.type:
+        return
+    is_list = isinstance(value, Iterable) and not isinstance(value, str)
+    values = list(value) if is_list else [value]
+    is_whole = "int" in field.type and "float" not in field.type
     for one in values:
-        if not allowed.holds(one):
-            wrong = f"{flag}={values if isinstance(value, Iterable) else one}"
-            too_large = "; this is too large" if UNSAID <= allowed.high < one else ""
-            too_small = "; this is too small" if 0 == allowed.low < one < SMALLEST else ""
-            other = f", or {word}" if word else ""
-            raise UsageError(f"{wrong}: give {allowed}{too_large}{too_small}{other}")
+        is_number = isinstance(one, Integral if is_whole else Real) and not isinstance(one, bool)
+        if is_number and allowed.holds(one):
+            continue
+        wrong = f"{flag}={values if is_list else one}"
+        told = str(allowed).replace("a number", "a whole number") if is_whole else allowed
+        other = f", or {word}" if word else ""
+        raise UsageError(f"{wrong}: give {told}{_at_fault(one, allowed, is_number)}{other}")
+
+
+def _at_fault(given: Any, allowed: Range, is_number: bool) -> str:
+    """Said of a number whose fault is not seen in the range."""
+    if is_number and UNSAID <= allowed.high < given:
+        return "; this is too large"
+    if is_number and 0 == allowed.low < given < SMALLEST:
+        return "; this is too small"
+    return ""

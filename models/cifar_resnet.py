@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as nnf
 from torch import Tensor, nn
 
-from ckconv.errors import UsageError
+from ckconv.errors import UsageError, check_count
 
 DEPTHS = (20, 32, 44, 56, 110, 1202)  # of the paper
 WIDTHS = (16, 32, 64)  # channels of the three stages; each halves the resolution of the one before
@@ -49,6 +49,8 @@ class CIFARResNet(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int, depth: int) -> None:
         super().__init__()
+        check_count("in_channels", in_channels)
+        check_count("out_channels", out_channels)
         blocks, rest = divmod(depth - LAYERS_BESIDE_BLOCKS, 6)
         if rest or blocks < 1:
             raise UsageError(f"net.type=CIFARResNet{depth}: the depth must be 6 n + 2, as 20 or 44")

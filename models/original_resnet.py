@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from ckconv.errors import UsageError
+from ckconv.errors import UsageError, check_count
 
 LAYOUTS = {
     10: ("BasicBlock", (1, 1, 1, 1)),
@@ -26,6 +26,8 @@ def original_resnet(in_channels: int, out_channels: int, depth: int) -> nn.Modul
     """
     from torchvision.models import resnet
 
+    check_count("in_channels", in_channels)
+    check_count("out_channels", out_channels)
     if depth not in LAYOUTS:
         known = ", ".join(f"OriginalResnet{d}" for d in LAYOUTS)
         raise UsageError(f"net.type=OriginalResnet{depth}: unknown; choose one of {known}")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor, nn
 
 from ckconv.config import ConvConfig, KernelConfig, MaskConfig, NetConfig, block_widths
+from ckconv.errors import check_count
 from ckconv.models.blocks import (
     ResidualBlock,
     conv_factory,
@@ -47,6 +48,7 @@ class FlexTCN(nn.Module):
         super().__init__()
         net = net or NetConfig(type="FlexTCN")
         NetConfig.check(net)
+        check_count("out_channels", out_channels)
         widths = block_widths(net)
         make_conv = conv_factory(1, kernel, conv, mask, depth=2 * len(widths))
         self.dropout_in = Dropout(net.dropout_in)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ckconv.config import ConvConfig, KernelConfig, MaskConfig
-from ckconv.errors import UsageError
+from ckconv.errors import UsageError, check_count
 from ckconv.functional import check_input
 from ckconv.functional.geometry import per_axis, sides
 from ckconv.nn.ck import Generator
@@ -81,9 +81,8 @@ def _shown(value: object) -> str:
 
 def check_channels(in_channels: int, out_channels: int, groups: int) -> None:
     """Raise `UsageError` for what is no number of channels, and groups that do not divide them."""
-    for name, given in (("in_channels", in_channels), ("out_channels", out_channels)):
-        if isinstance(given, bool) or not isinstance(given, int) or given < 1:
-            raise UsageError(f"{name}={given}: give a whole number of at least 1")
+    check_count("in_channels", in_channels)
+    check_count("out_channels", out_channels)
     if in_channels % groups or out_channels % groups:
         raise UsageError(
             f"conv.groups={groups}: does not divide in_channels={in_channels} and "

@@ -10,13 +10,16 @@ import torch
 from torch import Tensor, nn
 
 import ckconv.functional as F
-from ckconv.errors import UsageError
+from ckconv.errors import UsageError, check_count
 from ckconv.nn.kernels import KernelInUse
 from ckconv.nn.sections import section
 from ckconv.nn.sized import FINEST
 
 if TYPE_CHECKING:
     from jaxtyping import Float
+
+
+MOST = 20  # sigmas of a kernel's half-width, and log2 of a sigma in pixels
 
 
 def gaussian_derivatives(
@@ -57,7 +60,7 @@ class NJet(nn.Module):
             0 means 1).
 
     Raises:
-        UsageError: for an order under 0 or a scale that is not positive.
+        UsageError: for numbers that no kernel can have.
     """
 
     def __init__(
@@ -70,8 +73,12 @@ class NJet(nn.Module):
         scale: float = 0.0,
     ) -> None:
         super().__init__()
-        if order < 0:
-            raise UsageError(f"order={order}: give a derivative order of at least 0")
+        check_count("in_channels", in_channels)
+        check_count("out_channels", out_channels)
+        check_count("order", order, 0)
+        for name, given, least in (("init_k", init_k, 0), ("init_scale", init_scale, -MOST)):
+            if not isinstance(given, int | float) or not least <= given <= MOST:
+                raise UsageError(f"{name}={given}: give a number from {least} to {MOST}")
         self.in_channels, self.out_channels = in_channels, out_channels
         self.order, self.init_k = order, init_k
         n_basis = (order + 1) * (order + 2) // 2

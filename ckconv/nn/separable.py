@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ckconv.config import ConvConfig, KernelConfig, MaskConfig
+from ckconv.errors import check_count
 from ckconv.nn.conv import FlexConv
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ class SepFlexConv(FlexConv):
         dtype: torch.dtype | None = None,
         **others: object,
     ) -> None:
+        check_count("out_channels", out_channels)
         mask = mask or MaskConfig(type="fixed_gaussian")
         factory = {"device": device, "dtype": dtype}
         super().__init__(in_channels, in_channels, dim, kernel, conv, mask, **factory, **others)

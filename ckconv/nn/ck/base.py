@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ckconv.config import KernelConfig
+from ckconv.errors import check_count
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -24,6 +25,8 @@ class PointwiseLinear(nn.Module):
 
     def __init__(self, in_features: int, out_features: int, weight_norm: bool = False) -> None:
         super().__init__()
+        check_count("in_features", in_features)
+        check_count("out_features", out_features)
         weight = torch.empty(out_features, in_features)
         if weight_norm:
             self.weight_v = nn.Parameter(weight)
@@ -100,6 +103,7 @@ class Generator(nn.Module):
 
     def __init__(self, dim: int) -> None:
         super().__init__()
+        check_count("dim", dim)
         self.dim = dim
 
     @classmethod
