@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
+import stat
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -35,18 +38,26 @@ class Held:
 
 
 def fingerprint(paths: Iterable[Path]) -> str:
-    """A digest of the names, sizes and times of change of files or folders; those that are
-    missing count too. Of a folder it tells which files come and go, not what is in them.
+    """A digest of the names, sizes and times of change of files, and of those in folders; those
+    that are missing count too. What is changed under its old size and time is not noticed.
     """
     digest = hashlib.sha256()
     for path in paths:
         try:
-            found = path.stat()
-            size = 0 if path.is_dir() else found.st_size
-            digest.update(f"{path.name} {size} {found.st_mtime_ns}\n".encode())
+            digest.update(_stamp(path.name, path.stat()))
+            if path.is_dir():
+                with os.scandir(path) as entries:
+                    for entry in sorted(entries, key=attrgetter("name")):
+                        digest.update(_stamp(entry.name, entry.stat()))
         except OSError:
             digest.update(f"{path.name} is missing\n".encode())
     return digest.hexdigest()
+
+
+def _stamp(name: str, found: os.stat_result) -> bytes:
+    """What tells a file from another that takes its place; of a folder, when its files came."""
+    size = 0 if stat.S_ISDIR(found.st_mode) else found.st_size
+    return os.fsencode(f"{name} {size} {found.st_mtime_ns}\n")
 
 
 def cached(

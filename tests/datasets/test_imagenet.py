@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from cfg.schema import Config
 
+import os
 import shutil
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from ckconv.errors import UsageError
 from datasets import build_loaders, describe
 from datasets.batches.loader import TensorLoader
 from datasets.batches.stream import StreamLoader
+from datasets.files import stored_images
 
 
 @pytest.fixture
@@ -111,7 +113,7 @@ def test_jpegs_and_grey_images_are_read(cfg, root):
     assert abs(raw(x)[0].astype(int) - 77).max() <= 1
 
 
-def test_the_cache_is_made_once_and_whole(cfg, root, capsys):
+def test_the_cache_is_made_once_and_whole(cfg, root, capsys, monkeypatch):
     folder = write_folders(root)
     with_mode(cfg, "from_cache")
     build_loaders(cfg)
@@ -127,8 +129,7 @@ def test_the_cache_is_made_once_and_whole(cfg, root, capsys):
         "val.pixels",
     ]
     assert (folder / "cache" / "train.pixels").stat().st_size == 60 * 3 * 64
-    for path in (folder / "train").glob("*/*.png"):
-        path.write_bytes(b"no longer read")
+    monkeypatch.setattr(stored_images, "read_image", None)  # no longer read
     x, _ = next(build_loaders(cfg)[1].train.batches())
     assert "decoding" not in capsys.readouterr().out and len(x) == 7
     (folder / "cache" / "train.pixels").write_bytes(b"short")
@@ -149,6 +150,17 @@ def test_the_cache_is_made_again_of_other_files(cfg, root, capsys):
     build_loaders(cfg)
     assert "decoding" not in capsys.readouterr().out
     (folder / "train_data_batch_3").write_bytes((folder / "val_data").read_bytes() + b" ")
+    build_loaders(cfg)
+    assert "decoding the train images once" in capsys.readouterr().out
+
+
+def test_the_cache_is_made_again_of_an_image_overwritten_in_place(cfg, root, capsys):
+    """Its folder has not changed, nor has its own size."""
+    image = write_folders(root) / "train" / "n01" / "n01_000.png"
+    build_loaders(with_mode(cfg, "from_cache"))
+    capsys.readouterr()
+    image.write_bytes(image.read_bytes())
+    os.utime(image, ns=(0, image.stat().st_mtime_ns + 1))
     build_loaders(cfg)
     assert "decoding the train images once" in capsys.readouterr().out
 
