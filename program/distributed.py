@@ -7,7 +7,9 @@ and process 0 alone writes and prints. Without `torchrun` all of this does nothi
 from __future__ import annotations
 
 import os
+import socket
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -23,6 +25,7 @@ from ckconv.errors import UsageError
 
 LAUNCHED = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 TIMEOUT = timedelta(minutes=10)  # for the others to reach the same step
+NAME_PATIENCE = 30.0  # seconds for a machine's name to become known, as clusters start them
 PREPARATION_TIMEOUT = timedelta(hours=12)  # for one of them to fetch and decode a data set
 
 _store: dist.Store | None = None  # where processes leave notes for each other
@@ -43,6 +46,7 @@ def setup() -> None:
     _check_environment()
     if not all(name in os.environ for name in LAUNCHED) or dist.is_initialized():
         return
+    _find_host(os.environ["MASTER_ADDR"])
     backend = "gloo"
     if torch.cuda.is_available() and local_world_size() <= torch.cuda.device_count():
         torch.cuda.set_device(local_rank())
@@ -76,6 +80,22 @@ def _check_environment() -> None:
                 f"{rank}={os.environ[rank]} {size}={os.environ[size]}: processes are counted from "
                 "0; start them with torchrun, which sets these variables, or unset them"
             )
+
+
+def _find_host(name: str) -> None:
+    """Raise `UsageError` for a machine that nobody knows; PyTorch would look for it silently."""
+    end = time.monotonic() + NAME_PATIENCE
+    while True:
+        try:
+            socket.getaddrinfo(name, None)
+            return
+        except (OSError, UnicodeError) as error:  # as for a name with an empty part
+            if time.monotonic() > end:
+                raise UsageError(
+                    f"MASTER_ADDR={name}: no machine of this name is known here; start the "
+                    "processes with torchrun, which sets this variable, or unset it"
+                ) from error
+            time.sleep(1)
 
 
 def shutdown() -> None:

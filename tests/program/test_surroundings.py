@@ -14,6 +14,8 @@ import torch
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from small_runs import SMALL_NETWORK
 
+from ckconv.errors import UsageError
+from program import distributed
 from program.surroundings import name_user
 from program.words.mistakes import as_typed, sentence
 
@@ -69,6 +71,16 @@ def test_a_launchers_variable_that_no_launcher_sets_so_is_named(tmp_path, variab
     done = programs.run("run_experiment.py", *flags, env={**os.environ, **variables})
     assert done.returncode == 1 and done.stderr.count("\n") == 1
     assert f"{next(iter(variables))}=" in done.stderr
+
+
+def test_a_host_that_nobody_knows_is_named_soon(monkeypatch):
+    """PyTorch alone looks for it for ten minutes, and says nothing."""
+    known = {"RANK": "0", "WORLD_SIZE": "1", "MASTER_PORT": "29999", "MASTER_ADDR": "no.invalid"}
+    for name, value in known.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(distributed, "NAME_PATIENCE", 0.0)
+    with pytest.raises(UsageError, match=r"^MASTER_ADDR=no\.invalid: no machine of this name"):
+        distributed.setup()
 
 
 def test_a_user_without_a_name_gets_one(monkeypatch):

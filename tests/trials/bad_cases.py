@@ -121,6 +121,7 @@ ENVIRONMENTS = [
     {"RANK": "x"},
     {"RANK": "0", "WORLD_SIZE": "x"},
     {"RANK": "0", "WORLD_SIZE": "0", "MASTER_ADDR": "localhost", "MASTER_PORT": "29999"},
+    {"RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "no.invalid", "MASTER_PORT": "29997"},
     {"RANK": "5", "WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": "29998"},
     {"RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "localhost", "MASTER_PORT": "99999999"},
     {"LOCAL_RANK": "-1"},
