@@ -5,15 +5,18 @@ from __future__ import annotations
 from cfg.schema import Config, Train
 
 import time
+from collections.abc import Sequence
 from itertools import islice
+
+from torch import Tensor
 
 from datasets.task import Loader, Task
 from program.interruption import Interruption
 from program.progress import shown
 from training.evaluation import Totals, evaluate
-from training.finite import check_loss, check_row
+from training.finite import check_loss, check_row, check_weights
 from training.state import Training
-from training.step import train_step
+from training.step import loss_after, train_step
 
 FINITE_CHECK_EVERY = 20  # steps between two looks at the loss on a GPU, each of which waits for it
 
@@ -29,7 +32,11 @@ def one_epoch(
     """Train for an epoch, or for what is left of one, judge it, and count it."""
     progress = training.progress
     started = time.perf_counter() - progress.part.get("seconds", 0.0)
-    row = train_epoch(training, loader, task, cfg, interruption, started)
+    row, batch = train_epoch(training, loader, task, cfg, interruption, started)
+    if judged is None and batch:  # nothing else would show that the last step went too far
+        check_weights(training.model, progress.epoch + 1, cfg.train.lr)
+        loss = loss_after(training, batch, task, cfg)
+        check_loss(loss, epoch_steps(loader, cfg.train), progress.epoch, cfg.train.lr)
     results = judge(training, judged, task, cfg)
     row |= named(cfg.train.select_on, results)
     check_row(row, cfg.train.lr)
@@ -45,12 +52,16 @@ def train_epoch(
     cfg: Config,
     interruption: Interruption,
     started: float,
-) -> dict[str, float]:
-    """One pass over the training samples, or what is left of one; returns the whole pass's row."""
+) -> tuple[dict[str, float], Sequence[Tensor]]:
+    """One pass over the training samples, or what is left of one.
+
+    Returns the whole pass's row, and the last batch, empty where nothing was left.
+    """
     epoch, steps = training.progress.epoch, epoch_steps(loader, cfg.train)
     part = training.progress.part or {"steps": 0, "lr": training.schedule.learning_rate}
     totals = Totals(task, cfg.train.report_top5_acc, part.get("sums"))
     batches = islice(loader.batches(epoch, part["steps"]), steps - part["steps"])
+    batch: Sequence[Tensor] = ()
     training.model.train()
     text = f"{interruption.folder.name}: epoch {epoch + 1}/{training.epochs}, step"
     batches = shown(batches, text, steps, part["steps"])
@@ -63,7 +74,8 @@ def train_epoch(
             training.progress.part = part | done
             interruption.obey()
     training.progress.part = {}
-    return {"epoch": epoch + 1, "lr": part["lr"], **named("train", totals.results())}
+    row = {"epoch": epoch + 1, "lr": part["lr"], **named("train", totals.results())}
+    return row, batch
 
 
 def judge(training: Training, judged: Loader | None, task: Task, cfg: Config) -> dict[str, float]:

@@ -17,6 +17,18 @@ from training.losses import regularization, task_loss
 from training.state import Training
 
 
+@torch.no_grad()
+def loss_after(training: Training, batch: Sequence[Tensor], task: Task, cfg: Config) -> Tensor:
+    """The mean loss of a batch that has been trained on, in evaluation mode."""
+    model, (inputs, target, *lengths) = training.tested_model, batch
+    was_training = model.training
+    model.eval()
+    with device.autocast(inputs.device, cfg.train.precision):
+        output = model(inputs, *lengths)
+    model.train(was_training)
+    return task_loss(task, output, target)
+
+
 def train_step(
     training: Training, batch: Sequence[Tensor], task: Task, cfg: Config, totals: Totals
 ) -> Tensor:

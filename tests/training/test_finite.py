@@ -59,6 +59,15 @@ def test_a_divergence_in_an_epochs_last_step_keeps_the_last_good_checkpoint(
     assert saved["progress"]["epoch"] == 1 and not_finite(saved["model"]) is None
 
 
+def test_finite_weights_of_a_last_step_that_went_too_far_are_not_kept(tmp_path):
+    """Without samples held out nothing else looks at the network before it is saved."""
+    cfg = make_config(epochs=1)
+    cfg.train.lr, cfg.train.max_batches = 3e37, 1
+    with pytest.raises(UsageError, match="loss is (nan|inf) at step 1 of epoch 1.*lower train.lr"):
+        run(tmp_path, cfg, make_model(), make_loaders(validation=False))
+    assert not (tmp_path / "last.pt").exists()
+
+
 def test_a_validation_loss_that_is_not_finite_ends_the_run(tmp_path):
     loaders = make_loaders()
     loaders.validation.inputs[3] = math.inf
