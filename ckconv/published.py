@@ -39,7 +39,7 @@ _KERNEL_NET = re.compile(r"^(?P<owner>.*?)kernel_net\.(?P<index>\d+)\.(?P<rest>.
 # What else was stored as buffers: settings, the kernel sampled last, whether there was one.
 _NO_WEIGHTS = ("temperature", "mask_threshold", "conv_kernel", "initialized")
 # Where programs keep the weights in a checkpoint, and what they put before their names.
-_WEIGHTS = ("model", "state_dict", "model_state_dict")
+_WEIGHTS = ("model", "state_dict", "model_state_dict", "net", "network", "weights", "params")
 _WRAPPERS = re.compile(r"^((module|model|_orig_mod)\.)+|(?<=\.)_orig_mod\.")
 _MASKS = {"mask_width_param": "mask.sigma", "mask_mean_param": "mask.mean"}
 
@@ -52,7 +52,7 @@ def is_published(state: Mapping[str, Tensor]) -> bool:
 def unwrap(content: Mapping[str, Any]) -> dict[str, Tensor]:
     """The parameters in a checkpoint's content, by the names they have in the network itself.
 
-    They may lie under `model`, `state_dict` or `model_state_dict`, and have the prefixes of
+    They may lie under a usual name, as `model` or `state_dict`, and have the prefixes of
     DataParallel, `torch.compile`, weight averaging and training frameworks: `module.`,
     `_orig_mod.`, `model.`. How many weights were averaged, `n_averaged`, is left out.
     """

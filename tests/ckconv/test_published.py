@@ -72,6 +72,7 @@ def compiled_inside(state):
         compiled_inside,
         lambda state: {"state_dict": prefixed("model.")(state), "epoch": 3},
         lambda state: {"model_state_dict": state, "optimizer_state_dict": {}},
+        lambda state: {"net": state, "acc": 0.9},
         lambda state: {"model": {"state_dict": prefixed("module.")(state)}},
     ],
 )
