@@ -20,7 +20,7 @@ import importlib  # noqa: E402
 import shutil  # noqa: E402
 import tempfile  # noqa: E402
 from collections import Counter  # noqa: E402
-from collections.abc import Callable, Iterable  # noqa: E402
+from collections.abc import Callable, Iterable, Sequence  # noqa: E402
 
 import torch  # noqa: E402
 from bad_cases import all_cases  # noqa: E402
@@ -55,7 +55,7 @@ def typed(case: Case, run: Path) -> list[str]:
     return [name, *([] if resumes else kept), *arguments]
 
 
-def answers(cases: Iterable[Case]) -> list[tuple[Case, str, str]]:
+def answers(cases: Sequence[Case]) -> list[tuple[Case, str, str]]:
     """Every case with how it was answered, and what was said."""
     torch.set_num_threads(1)
     warm_up()
@@ -66,6 +66,8 @@ def answers(cases: Iterable[Case]) -> list[tuple[Case, str, str]]:
         kind, said = answer(main_of(EXPERIMENT), ["run_experiment.py", *flags], Path(place))
         assert kind == RAN, said
         for number, case in enumerate(cases):
+            if number % 50 == 0:
+                print(f"{number} of {len(cases)} inputs", flush=True)
             run = Path(place, str(number), "run")
             shutil.copytree(finished, run)
             case.prepare(run)
