@@ -53,6 +53,12 @@ def run_folder(resume: str, fresh: str) -> str:
         folders = Path(fresh).parents[1].glob("*/*")
         runs = sorted(path for path in folders if (path / CONFIG).exists() and not others(path))
         return distributed.agreed(str(runs[-1]) if runs else fresh)
+    for word in (*OWN_FOLDER, *NO_RESUME[1:]):
+        if resume.lower() == word.lower():
+            raise UsageError(
+                f"train.resume={resume}: capitals matter, write train.resume={word}; a folder of "
+                f"that name is ./{resume}"
+            )
     if not Path(resume).is_dir():
         raise UsageError(
             f"train.resume={resume}: there is no such folder; give a run folder, or auto"
@@ -124,8 +130,9 @@ def remove_if_empty(folder: Path) -> None:
     keeps of a sweep.
     """
     with contextlib.suppress(OSError):  # it is not empty, or not ours
-        if [path.name for path in folder.iterdir()] == [LOCK]:
-            (folder / LOCK).unlink()
+        for own in (LOCK, SWEEP):
+            if [path.name for path in folder.iterdir()] == [own]:
+                (folder / own).unlink()
         folder.rmdir()
         for parent in folder.parents:
             if not parent.is_relative_to(Path.cwd()) or parent == Path.cwd():

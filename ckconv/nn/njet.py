@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 import ckconv.functional as F
 from ckconv.errors import UsageError, check_count
+from ckconv.functional.compiling import not_compiled
 from ckconv.nn.kernels import KernelInUse
 from ckconv.nn.sections import section
 from ckconv.nn.sized import FINEST
@@ -153,7 +154,14 @@ class NJet(nn.Module):
         return self.in_use.last
 
     def forward(self, x: Float[Tensor, "B in H W"]) -> Float[Tensor, "B out H W"]:
-        """Convolve x (B, in_channels, H, W); the output has the same size."""
+        """Convolve x (B, in_channels, H, W); the output has the same size.
+
+        Compiled code stops here: it cannot read the kernel's size from sigma.
+        """
+        return self._convolve(x)
+
+    @not_compiled
+    def _convolve(self, x: Tensor) -> Tensor:
         with section("convolution", self):
             with section("generation", self), torch.autocast(x.device.type, enabled=False):
                 kernel = self.sample_kernel()
