@@ -48,7 +48,8 @@ class PhysioNet(Dataset):
     Channels: how often each of 34 values was measured so far, these values, five facts of the
     stay, and whether the two units are known. Values and facts are normalised by the training
     set, and 0 where they are missing. The stays lie as `.psv` files in folders of
-    `root`/PhysioNet2019, and are split 70/15/15 in the order of their names.
+    `root`/PhysioNet2019, and are split 70/15/15 in the order of their names. The archives have no
+    published digest: the columns and hours of every stay are checked instead.
     """
 
     name = "PhysioNet"
