@@ -31,7 +31,11 @@ def main(flags: Draw) -> None:
     check(flags.checkpoint, paths)
     draw(flags.checkpoint, paths, choose_device(flags.device))
     drawn = [str(path) for path in paths.values() if path.exists()]
-    print(f"drew {' and '.join(drawn) or 'nothing: the network has no continuous kernels'}")
+    missing = [name for name, path in paths.items() if not path.exists()]
+    if missing:
+        print(f"no {' and no '.join(missing)}: the network has no continuous kernels, or no record")
+    if drawn:
+        print(f"drew {' and '.join(drawn)}")
 
 
 if __name__ == "__main__":

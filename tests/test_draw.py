@@ -43,12 +43,13 @@ def test_pictures_for_a_paper(folder, tmp_path):
     [
         ((), "checkpoint: give a run's folder or a checkpoint"),
         (("checkpoint={folder}", "kernels={folder}/k.bmp"), "k.bmp"),
+        (("checkpoint={folder}", "kernels="), "nothing is to be drawn; name a file"),
         (
             ("checkpoint={folder}/none/best.pt", "curves=c.png"),
             "curves: is drawn from the metrics.csv",
         ),
     ],
-    ids=["no checkpoint", "no such kind of picture", "no epochs"],
+    ids=["no checkpoint", "no such kind of picture", "no picture", "no epochs"],
 )
 def test_a_mistake_is_one_sentence(folder, flags, words):
     done = run("draw.py", *(text.format(folder=folder) for text in flags))

@@ -24,6 +24,8 @@ def check(checkpoint: str, paths: Mapping[str, Path]) -> None:
     """Raise `UsageError` for pictures that cannot be drawn, before anything is loaded."""
     if not checkpoint:
         raise UsageError("checkpoint: give a run's folder or a checkpoint, as checkpoint=best.pt")
+    if not paths:
+        raise UsageError("nothing is to be drawn; name a file for a picture, as kernels=a.pdf")
     for name, path in paths.items():
         if path.suffix.lower().removeprefix(".") not in PICTURES:
             raise UsageError(f"{name}={path}: pictures are written as .{', .'.join(PICTURES)}")
