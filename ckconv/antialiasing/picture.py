@@ -76,7 +76,8 @@ def _draw_spectrum(panel: Any, layer: CKConv, kernel_size: int, finer: int) -> N
     end = 1.25 * nyquist(fine_size)
     spectrum = measure(layer, kernel_size, oversample=4 * finer, kernels=1)
     edges, level = spectrum.levels(end)
-    level = level.clamp(min=FLOOR_DB)
+    edges = torch.cat((edges, edges.new_tensor([end])))  # the last bin reaches the panel's end
+    level = torch.cat((level, level[-1:])).clamp(min=FLOOR_DB)
     panel.fill_between(edges, level, FLOOR_DB, step="post", color=LINE, alpha=0.25, linewidth=0)
     panel.step(edges, level, where="post", color=LINE, linewidth=0.9)
     for samples, style in ((kernel_size, "-"), (fine_size, ":")):

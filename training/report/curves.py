@@ -24,6 +24,7 @@ SPLITS = ("train", "validation", "test")
 RESULTS = {"accuracy": "accuracy (%)", "auc": "area under the ROC curve", "mse": "squared error"}
 NAMED = 12  # layers that are told apart by a legend; more by a scale
 MOMENTS = 5  # epochs of which the sizes over the layers are shown
+PALEST = 0.85  # of the colours of the order, whose end is hard to see on white
 WIDE = 12  # largest over smallest size from which the axis is logarithmic
 
 
@@ -162,7 +163,7 @@ def _draw_growth(figure: Figure, axis: Axes, sides: dict, texts: dict[str, str])
     """A line per layer, its colour by its depth; `texts` name the layers."""
     from matplotlib import colormaps
 
-    shades = colormaps[ORDER](np.linspace(0, 0.92, len(sides)))
+    shades = colormaps[ORDER](np.linspace(0, PALEST, len(sides)))
     last = max(len(epochs) for epochs, _ in sides.values())
     marks = _marks([{}] * last)
     for shade, (name, (epochs, values)) in zip(shades, sides.items()):
@@ -206,7 +207,7 @@ def _bar(figure: Figure, axis: Axes, low: float, high: float):
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import ListedColormap, Normalize
 
-    shades = ListedColormap(colormaps[ORDER](np.linspace(0, 0.92, 256)))
+    shades = ListedColormap(colormaps[ORDER](np.linspace(0, PALEST, 256)))
     return figure.colorbar(ScalarMappable(Normalize(low, high), shades), ax=axis, pad=0.02)
 
 

@@ -88,7 +88,12 @@ def _draw_lines(figure: Figure, layers: list[Layer]) -> None:
     if is_causal:
         axes[-1].invert_xaxis()
     where = "steps back in time" if is_causal else "steps from the middle"
-    axes[-1].set_xlabel(f"{where}; grey: the mask; points: samples of the functions they lie on")
+    told = [where]
+    if any(layer.mask is not None for layer in layers):
+        told.append("grey: the mask")
+    if any(layer.size[0] <= FEW for layer in layers):
+        told.append("points: samples of the functions they lie on")
+    axes[-1].set_xlabel("; ".join(told))
 
 
 def _draw_line(axis: Axes, layer: Layer, is_causal: bool) -> None:

@@ -47,6 +47,9 @@ def _text(sizes: tuple[float, ...] | None) -> str:
     return "×".join(f"{n:.0f}" if n == int(n) else f"{n:.1f}" for n in numbers) or "none"
 
 
+KEY = "number: the measured size; dashed: the analytic one"  # under the picture
+
+
 def save_fields(fields: list[ReceptiveField], path: Path, title: str) -> None:
     """Draw what every layer sees of the input, and a frame as large as the analytic field."""
     across = min(ACROSS, len(fields))
@@ -59,7 +62,7 @@ def save_fields(fields: list[ReceptiveField], path: Path, title: str) -> None:
             axes = figure.subplots(len(fields), 1, squeeze=False, sharex=True)[:, 0]
             for axis, field in zip(axes, fields):
                 _draw_line(axis, field)
-            axes[-1].set_xlabel("steps back in time; dashed: the analytic size")
+            axes[-1].set_xlabel(f"steps back in time; {KEY}")
             axes[-1].invert_xaxis()
             return
         axes = figure.subplots(down, across, squeeze=False)
@@ -69,6 +72,7 @@ def save_fields(fields: list[ReceptiveField], path: Path, title: str) -> None:
             shown = _draw_image(axis, field)
         bar = figure.colorbar(shown, ax=axes, fraction=0.03, pad=0.01)
         bar.set_label("size of the gradient, over its largest")
+        figure.supxlabel(KEY, fontsize=8)
 
 
 def _draw_image(axis: Axes, field: ReceptiveField):
