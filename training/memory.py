@@ -39,9 +39,8 @@ def kernel_bytes(cfg: Config, task: Task) -> float:
     if cfg.conv.type not in ("FlexConv", "CKConv") or isinstance(horizon, str):
         return 0.0
     share, sigma = (0.5 if task.dim == 1 else 1.0), cfg.mask.init_value  # 1-D masks are causal
-    if cfg.conv.type == "FlexConv" and cfg.mask.use and cfg.mask.dynamic_cropping:
-        if isinstance(sigma, str):
-            return 0.0
+    is_cropped = cfg.conv.type == "FlexConv" and cfg.mask.use and cfg.mask.dynamic_cropping
+    if is_cropped and not isinstance(sigma, str):  # auto: a step may take it to the horizon
         share *= min(1.0, sigma * math.sqrt(-2 * math.log(cfg.mask.threshold)))
     samples = max(1.0, horizon * share) ** task.dim
     return BYTES * samples * cfg.kernel.no_hidden

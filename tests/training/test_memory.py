@@ -25,6 +25,7 @@ def check(*flags: str) -> None:
     ("flag", "more", "figure"),
     [
         ("conv.horizon=1000001", ("conv.type=CKConv",), "128 TB"),  # 4 bytes, 32 units, squared
+        ("conv.horizon=1000001", (), "128 TB"),  # a step may take an automatic mask to its end
         ("conv.horizon=1000001", ("mask.init_value=0.075",), "3.32 TB"),  # 16 % of either side
         ("kernel.no_hidden=65536", ("net.no_blocks=1000",), "68.7 TB"),
         ("net.no_hidden=65536", ("net.no_blocks=1000",), "1.1 PB"),
