@@ -75,6 +75,7 @@ def elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
 
 
+@pytest.mark.usefixtures("sketched")
 def test_every_command_runs(monkeypatch, capsys):
     digits = datasets.load_digits()
     digits.images, digits.target = digits.images[:FEW], digits.target[:FEW]
