@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator
 from typing import Any, BinaryIO
@@ -33,6 +34,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
                 item.add_marker(pytest.mark.skip(reason=reason))
     # The programs' tests, the longest, first: two processes then end at about the same time.
     items.sort(key=lambda item: len(item.path.relative_to(config.rootpath).parts))
+
+
+def pytest_collection_finish() -> None:
+    """Modules and tests stay: the garbage collector need not look through them again and again."""
+    gc.freeze()
 
 
 @pytest.fixture
