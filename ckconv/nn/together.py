@@ -2,7 +2,7 @@
 
 A network's generators are alike and tiny: run one by one they are thousands of small launches and,
 where masks crop, one wait for the device per layer. Run together they are the launches of one
-layer, and all masks are read back at once. On a CPU, where launches cost nothing, it gains nothing.
+layer, and all masks are read back at once. On a CPU, where it gains one per cent, it is left out.
 """
 
 from __future__ import annotations
