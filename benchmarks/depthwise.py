@@ -13,12 +13,15 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
 import resource
 import sys
 from pathlib import Path
 
-import torch
-from torch import Tensor
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # waiting threads sleep: as programs set it
+
+import torch  # noqa: E402
+from torch import Tensor  # noqa: E402
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 

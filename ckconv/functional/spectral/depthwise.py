@@ -22,7 +22,7 @@ from ckconv.functional.spectral.turned import Turned
 if TYPE_CHECKING:
     from jaxtyping import Float
 
-# Numbers of the input, padded, that are transformed at once.
+# Numbers of the input, padded, that are transformed at once; on a CPU, by each thread.
 _AT_ONCE = {"cpu": 1 << 19, "cuda": 1 << 26}
 _LINE = 16  # channels-last, so many float32 channels share a line of the cache
 
@@ -94,6 +94,8 @@ class _Depthwise:
     def _chunks(self, x: Tensor) -> Iterator[tuple[slice, list[slice]]]:
         """Runs of channels, and with each the runs of samples that go with it."""
         at_once = _AT_ONCE.get(x.device.type, 1 << 24)
+        if x.device.type == "cpu":
+            at_once *= min(torch.get_num_threads(), 8)
         each = self.frames.numbers
         width = _LINE if x.ndim > 3 and x.stride(1) == 1 else 1
         for channels in multilinear.runs(
