@@ -131,6 +131,7 @@ class Sized(nn.Module):
             new = (Fraction(r) * Fraction(over, under)).limit_denominator(FINEST)
             self.resolution.view(2, -1)[:, axis] = torch.tensor([new.numerator, new.denominator])
         self.in_use.resize(self.extent, with_centres(sizes, self.causal_axis))
+        self._read()
 
     def _load_from_state_dict(self, state_dict: dict, prefix: str, *args: object) -> None:
         """A checkpoint brings the size and the resolution that its weights were saved at.

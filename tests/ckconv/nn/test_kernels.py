@@ -240,9 +240,10 @@ def test_what_takes_no_part_is_not_recorded():
 
 @pytest.mark.slow
 def test_compiled_layers_are_recorded_and_resized_too():
-    plain = network()
-    plain(torch.randn(1, 2, 12, 12))
-    model, x = copy.deepcopy(plain), torch.randn(1, 2, 12, 12)
+    """In float64: compiled code transforms otherwise, and rounds otherwise."""
+    plain, x = network().double(), torch.randn(1, 2, 12, 12, dtype=torch.float64)
+    plain(torch.randn_like(x))
+    model = copy.deepcopy(plain)
     compiled = torch.compile(model, backend="eager")
     for _ in range(2):
         found = []
