@@ -86,7 +86,7 @@ def check_channels(in_channels: int, out_channels: int, groups: int) -> None:
     if in_channels % groups or out_channels % groups:
         raise UsageError(
             f"conv.groups={groups}: does not divide in_channels={in_channels} and "
-            f"out_channels={out_channels}"
+            f"out_channels={out_channels}; give a number that divides both"
         )
 
 
