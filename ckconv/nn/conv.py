@@ -186,7 +186,10 @@ class CKConv(Sized):
         # The output map's bias is the weight of one more function, which is one everywhere.
         functions = torch.cat((functions, torch.ones_like(functions[:1])))
         weight = self.generator.output()
-        basis = functions * self._weighting(grid)
+        weighting = self._weighting(grid)
+        basis = functions * weighting
+        if grid.alone or (self.mask is not None and not self.mask.dynamic_cropping):
+            basis = basis + self.mask.unseen(functions, weighting)
         basis = basis if self.grid is None else self.grid.smoothed(basis)
         return FactoredKernel(weight.view(*self.kernel_channels, -1), basis)
 

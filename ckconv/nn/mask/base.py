@@ -150,18 +150,32 @@ class Mask(nn.Module):
         """`factor` with the gradient of a mask that is seen beside the middle sample.
 
         So is the middle's value, if it is larger: a mean may have left that sample. Beside it the
-        values are `other`. A mask that is over the threshold there stays as it is.
+        values are `other`. A mask that is over the threshold there stays as it is. A mean within
+        a step of the middle stays: before sigma is wide enough to be seen, it would drift away.
         """
         middle = len(axis) - 1 if d == self.causal_axis else len(axis) // 2
         with torch.no_grad():
-            away = (axis[middle] - self.mean[d]).abs() + step
-            wide = torch.maximum(self.effective_sigma[d], away / self.reach(self.threshold))
+            away = (axis[middle] - self.mean[d]).abs()
+            wide = (away + step) / self.reach(self.threshold)
+            wide = torch.maximum(self.effective_sigma[d], wide)
         sigma = self.sigma[d] + (wide - self.sigma[d]).detach()
-        seen = self.profile((axis - self.mean[d]) / sigma)
+        mean = torch.where(away > step, self.mean[d], self.mean[d].detach())
+        seen = self.profile((axis - mean) / sigma)
         with torch.no_grad():
             is_middle = axis == axis[middle]
             value = torch.where(is_middle, torch.maximum(factor, seen), other)
         return value + (seen - seen.detach())
+
+    def unseen(
+        self, functions: Float[Tensor, "H *size"], weighting: Float[Tensor, "*size"]
+    ) -> Float[Tensor, "H *size"]:
+        """Zeros with the gradient of `functions` at the threshold, where `weighting` is zero.
+
+        By it a generator learns, beside a single sample, what a wider mask would show: with the
+        values that it happens to have there, a mask might never gain by growing.
+        """
+        share = self.threshold * (weighting == 0).to(functions.dtype)
+        return share * (functions - functions.detach())
 
     @torch.no_grad()
     def crop(self, size: Sequence[int]) -> tuple[tuple[int, int], ...]:
