@@ -26,6 +26,7 @@ from ckconv.errors import UsageError
 from datasets.base import DEFAULT_ROOT
 from datasets.mnist import MNIST
 from program.folder import RESULT
+from program.progress import say, shown
 
 PROGRAM = Path(__file__).resolve().parent.parent / "run_experiment.py"
 RESULTS = Path(__file__).with_name("defaults.csv")
@@ -144,12 +145,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     chosen = DATA if options.data is None else [DATA[n] for n in options.data]
     done = {tuple(row[:3]) for row in read(options.out)}
+    wanted = list(product(range(options.seeds), chosen, WAYS))
+    missing = [run for run in wanted if (run[1].name, run[2], str(run[0])) not in done]
+    there = len(wanted) - len(missing)
+    say(f"{len(missing)} of {len(wanted)} trainings are missing; each goes to {options.out}")
     try:
-        for seed, data, (way, flags) in product(range(options.seeds), chosen, WAYS.items()):
-            if (data.name, way, str(seed)) not in done:
-                found = accuracy(data, flags, seed, options.root)
-                with options.out.open("a", newline="") as file:
-                    csv.writer(file).writerow((data.name, way, seed, f"{found:.2f}"))
+        for seed, data, way in shown(missing, "trainings", len(wanted), there):
+            found = accuracy(data, WAYS[way], seed, options.root)
+            with options.out.open("a", newline="") as file:
+                csv.writer(file).writerow((data.name, way, seed, f"{found:.2f}"))
+            say(f"{data.name}, {way}, seed {seed}: {found:.1f} %")
     except (UsageError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

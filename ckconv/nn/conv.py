@@ -96,7 +96,7 @@ class CKConv(Sized):
         self.mask = make_mask(mask, dim, conv)
         if self.causal_axis is not None:
             self.generator.precede(self.causal_axis)
-        self._begin(dim, norm)
+        self._begin(dim, norm, self.generator is not kernel)
         self.to(device=device, dtype=dtype)
 
     def forward(
@@ -227,11 +227,16 @@ class CKConv(Sized):
             crop = self.mask.with_neighbours(crop, alone)
         return Grid(self.axes(crop), alone)
 
-    def axes(self, ranges: Sequence[tuple[int, int]]) -> list[Float[Tensor, " n"]]:
-        """Positions on [-1, 1] of the samples in `ranges`, one vector per axis."""
+    def axes(
+        self, ranges: Sequence[tuple[int, int]], size: Sequence[int] = ()
+    ) -> list[Float[Tensor, " n"]]:
+        """Positions on [-1, 1] of the samples in `ranges`, one vector per axis.
+
+        Of a kernel of `size`, if it is given before the layer has one.
+        """
         like = self.generator.output.bias  # there in the replicas of `nn.DataParallel` too
         axes = []
-        for n, (start, stop) in zip(self._known_kernel_size(), ranges):
+        for n, (start, stop) in zip(size or self._known_kernel_size(), ranges):
             first = -1.0 if n > 1 else 0.0  # a single sample sits at the centre
             last = 1.0 if self.grid is None else self.grid.last
             line = torch.linspace(first, last, n, device=like.device, dtype=like.dtype)

@@ -46,14 +46,15 @@ class Sized(nn.Module):
     generator: Generator
     mask: Mask | None
 
-    def _begin(self, dim: int, sampling_rate_norm: float) -> None:
-        """Start with no size, at the resolution of training."""
+    def _begin(self, dim: int, sampling_rate_norm: float, is_own: bool) -> None:
+        """Start with no size, at the resolution of training; `is_own`: the generator is new."""
         self.register_buffer("extent", torch.zeros(dim, dtype=torch.int64))
         self.register_buffer("resolution", torch.ones(2 * dim, dtype=torch.int64))
         self.grid = None
         self.in_use = KernelInUse()
         self._norm = float(sampling_rate_norm)
         self._is_new = True  # whether the mask is still to be fitted to the kernel's size
+        self._is_own = is_own
         if not isinstance(self.horizon, str):
             self._fix_size(per_axis("horizon", self.horizon, dim))
 
@@ -108,12 +109,27 @@ class Sized(nn.Module):
         with _FIRST_INPUT:
             if self.kernel_size:
                 return  # another thread was first
-            if self.mask is not None and self._is_new:
-                self.generator.spread(self.mask.fit(size))
-            self.in_use.resize(self.extent, size)
-            if self._is_new and self.generator.preserves_variance and not self.extent.is_meta:
-                samples = math.prod(stop - start for start, stop in self.crop())
-                self.generator.scale(self.kernel_channels[1] * samples)
+            if self._is_new and not self.extent.is_meta:
+                self._start(size)
+            self.in_use.resize(self.extent, size)  # other threads go on from here
+
+    @torch.no_grad()
+    def _start(self, size: tuple[int, ...]) -> None:
+        """Fit the mask and the generator of a new layer to its kernel's size.
+
+        Where `mask.init_value=auto` fits the mask, a generator made with the layer is balanced.
+        """
+        balances = self.mask is not None and self.mask.is_unfitted and self._is_own
+        if self.mask is not None:
+            self.generator.spread(self.mask.fit(size))
+        crop = [(0, n) for n in size] if self.mask is None else self.mask.crop(size)
+        if self.generator.preserves_variance:
+            samples = math.prod(stop - start for start, stop in crop)
+            self.generator.scale(self.kernel_channels[1] * samples)
+        elif balances:
+            axes = self.axes(crop, size)
+            positions = torch.stack(torch.meshgrid(*axes, indexing="ij")).flatten(1)  # (dim, N)
+            self.generator.balance(positions, self.mask(axes).flatten(), self.kernel_channels[1])
 
     @torch.no_grad()
     def set_resolution(self, ratio: float | Sequence[float]) -> None:

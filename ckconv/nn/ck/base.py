@@ -136,6 +136,14 @@ class Generator(nn.Module):
     def scale(self, terms: int) -> None:
         """Scale a new generator's values for a convolution that adds up so many products."""
 
+    def balance(
+        self, positions: Float[Tensor, "dim N"], weighting: Float[Tensor, " N"], channels: int
+    ) -> None:
+        """Rescale new weights for a kernel of N masked positions, of so many channels per group.
+
+        Generators that begin well without do nothing.
+        """
+
     def kind(self) -> tuple:
         """Equal for generators whose hidden functions the same operations compute."""
         shapes = tuple(

@@ -140,6 +140,29 @@ class MFN(Generator):
             if isinstance(g, GaborFilter):
                 g.mu.mul_(factor)
 
+    @torch.no_grad()
+    def balance(
+        self, positions: Float[Tensor, "dim N"], weighting: Float[Tensor, " N"], channels: int
+    ) -> None:
+        """Let the kernel start as PyTorch starts a convolution's weights, and learn as fast.
+
+        A product of filters is small beside the output map's bias, so that all kernels start as
+        nearly the same constant. Here that bias starts at zero, the kernel's variance is that of
+        PyTorch's default, 1 / (3 * channels * N), and the hidden functions' root mean square is
+        sqrt(N) / no_hidden: a step of Adam then moves the kernel's samples about as far as it
+        moves weights.
+        """
+        samples, last = len(weighting), self.linears[-1]
+        sizes = (self.hidden(positions) * weighting).square().mean(1).sqrt()  # (H,)
+        sizes /= weighting.square().mean().sqrt()
+        scale = math.sqrt(samples) / len(sizes) / sizes.clamp(min=sizes.mean() / 4)
+        last.weight.mul_(scale[:, None])
+        last.bias.mul_(scale)
+        self.output.bias.zero_()
+        kernel = self.output.weight @ (self.hidden(positions) * weighting)  # (out, N)
+        wanted = 1 / math.sqrt(3 * channels * samples)
+        self.output.weight.mul_(wanted / kernel.square().mean().sqrt().clamp(min=1e-12))
+
     def hidden(self, positions: Float[Tensor, "dim N"]) -> Float[Tensor, "H N"]:
         h = self.filters[0](positions)  # (H, N)
         for linear, g in zip(self.linears, self.filters[1:]):

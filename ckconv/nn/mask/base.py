@@ -22,7 +22,7 @@ MIN_SIGMA = 1e-4
 UNDER_MASK = 1.667  # sigmas from the middle within which filters' centres start
 MAX_SIGMA = 10.0  # a mask this wide differs from one by a hundredth at most
 NOMINAL_SIGMA = 0.075  # of `auto`, before the kernel's size is known
-AUTO_SHARE = 0.365  # `auto`: the share of a centred kernel that is kept,
+AUTO_SHARE = 0.54  # `auto`: the share of a centred kernel that is kept,
 AUTO_SAMPLES = 1.25, 5.25  # at least and at most so many samples on each side: 3 to 11
 AUTO_TIME = 0.25  # `auto`: sigma along the axis of time
 
@@ -54,7 +54,7 @@ class Mask(nn.Module):
 
     Args:
         dim: number of axes.
-        init_value: initial sigma, of every axis or one for each; `auto`: a third of a centred
+        init_value: initial sigma, of every axis or one for each; `auto`: half of a centred
             kernel is kept, 3 to 11 samples; along the axis of time 0.25.
         threshold: mask value under which positions are cropped.
         dynamic_cropping: whether they are.
@@ -167,8 +167,8 @@ class Mask(nn.Module):
         return value + (seen - seen.detach())
 
     def unseen(
-        self, functions: Float[Tensor, "H *size"], weighting: Float[Tensor, "*size"]
-    ) -> Float[Tensor, "H *size"]:
+        self, functions: Float[Tensor, " H *size"], weighting: Float[Tensor, "*size"]
+    ) -> Float[Tensor, " H *size"]:
         """Zeros with the gradient of `functions` at the threshold, where `weighting` is zero.
 
         By it a generator learns, beside a single sample, what a wider mask would show: with the
@@ -270,6 +270,11 @@ class Mask(nn.Module):
             for d, (start, stop) in enumerate(crop)
         )
 
+    @property
+    def is_unfitted(self) -> bool:
+        """Whether sigma is still what `auto` is before the kernel's size is known."""
+        return self.is_auto and not self.sigma.is_meta and bool((self.sigma == NOMINAL_SIGMA).all())
+
     @torch.no_grad()
     def fit(self, size: Sequence[int]) -> float:
         """Give a new mask the sigma that `auto` is for kernels of `size`, or `widen` it.
@@ -279,7 +284,7 @@ class Mask(nn.Module):
         if self.sigma.is_meta:
             return 1.0  # nothing is drawn there either
         before = self.sigma.max().item()
-        if not (self.is_auto and (self.sigma == NOMINAL_SIGMA).all()):
+        if not self.is_unfitted:
             self.widen(size)
             return 1.0
         for axis, n in enumerate(size):
