@@ -150,14 +150,13 @@ class Mask(nn.Module):
         """`factor` with the gradient of a mask that is seen beside the middle sample.
 
         So is the middle's value, if it is larger: a mean may have left that sample. Beside it the
-        values are `other`. A mask that is over the threshold there stays as it is. A mean within
-        a step of the middle stays: before sigma is wide enough to be seen, it would drift away.
+        values are `other`. A mask that is over the threshold there stays as it is; so does a mean
+        within a step of the middle, which would drift away before sigma is seen.
         """
         middle = len(axis) - 1 if d == self.causal_axis else len(axis) // 2
         with torch.no_grad():
             away = (axis[middle] - self.mean[d]).abs()
-            wide = (away + step) / self.reach(self.threshold)
-            wide = torch.maximum(self.effective_sigma[d], wide)
+            wide = ((away + step) / self.reach(self.threshold)).maximum(self.effective_sigma[d])
         sigma = self.sigma[d] + (wide - self.sigma[d]).detach()
         mean = torch.where(away > step, self.mean[d], self.mean[d].detach())
         seen = self.profile((axis - mean) / sigma)
@@ -169,13 +168,8 @@ class Mask(nn.Module):
     def unseen(
         self, functions: Float[Tensor, " H *size"], weighting: Float[Tensor, "*size"]
     ) -> Float[Tensor, " H *size"]:
-        """Zeros with the gradient of `functions` at the threshold, where `weighting` is zero.
-
-        By it a generator learns, beside a single sample, what a wider mask would show: with the
-        values that it happens to have there, a mask might never gain by growing.
-        """
-        share = self.threshold * (weighting == 0).to(functions.dtype)
-        return share * (functions - functions.detach())
+        """Zeros, by whose gradient a generator learns where a wider mask would show it."""
+        return self.threshold * (weighting == 0) * (functions - functions.detach())
 
     @torch.no_grad()
     def crop(self, size: Sequence[int]) -> tuple[tuple[int, int], ...]:
@@ -272,7 +266,7 @@ class Mask(nn.Module):
 
     @property
     def is_unfitted(self) -> bool:
-        """Whether sigma is still what `auto` is before the kernel's size is known."""
+        """Whether `auto` still waits for the kernel's size."""
         return self.is_auto and not self.sigma.is_meta and bool((self.sigma == NOMINAL_SIGMA).all())
 
     @torch.no_grad()
@@ -281,8 +275,8 @@ class Mask(nn.Module):
 
         Returns how many times as far as before filters under the mask may reach.
         """
-        if self.sigma.is_meta:
-            return 1.0  # nothing is drawn there either
+        if self.sigma.is_meta:  # nothing is drawn there either
+            return 1.0
         before = self.sigma.max().item()
         if not self.is_unfitted:
             self.widen(size)
