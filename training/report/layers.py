@@ -34,7 +34,7 @@ def generated_layers(model: nn.Module) -> list[Layer]:
         else:
             continue
         kernel = module.conv_kernel.detach().float().cpu()
-        layers.append(Layer(name, kernel, tuple(kernel.shape[2:]), full_size, mask, module))
+        layers.append(Layer(name, kernel, module.cropped_size(), full_size, mask, module))
     return layers
 
 
