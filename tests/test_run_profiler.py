@@ -171,8 +171,8 @@ WRONG = {
     ),
     "mode": (["profile.mode=tran"], "profile.mode=tran: unknown; choose one of train, evaluate"),
     "data mode": (["profile.data_mode=real"], "profile.data_mode=real: unknown"),
-    "no steps": (["profile.n_batches=0"], "profile.n_batches=0: give a number of at least 1"),
-    "warm-up": (["profile.warmup=-1"], "profile.warmup=-1: give a number of at least 0"),
+    "no steps": (["profile.n_batches=0"], "profile.n_batches=0: give a whole number of at least 1"),
+    "warm-up": (["profile.warmup=-1"], "profile.warmup=-1: give a whole number of at least 0"),
     "compiled": (["train.compile=True"], "train.compile=True: compiled code"),
     "a file as folder": (
         [f"profile.directory={Path(__file__)}/x"],
