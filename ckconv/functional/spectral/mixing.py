@@ -32,8 +32,8 @@ _CHUNK = {"cpu": 1 << 19, "cuda": 1 << 26}
 
 
 def mix(
-    x: Float[Tensor, "F*G 2 B C"], basis: Float[Tensor, "F 2 H"], weight: Float[Tensor, "H G C O"]
-) -> Float[Tensor, "F*G 2 B O"]:
+    x: Float[Tensor, "FG 2 B C"], basis: Float[Tensor, "F 2 H"], weight: Float[Tensor, "H G C O"]
+) -> Float[Tensor, "FG 2 B O"]:
     """Mix H spectra into a kernel's and apply it.
 
     x (F G, 2, B, C), basis (F, 2, H), real and imaginary parts, weight (H, G, C, O) ->
@@ -51,7 +51,7 @@ def numbers_at_once(device: torch.device) -> int:
 
 def write_out(
     basis: Float[Tensor, "F 2 H"], weight: Float[Tensor, "H G C O"]
-) -> Float[Tensor, "F*G 2*C O"]:
+) -> Float[Tensor, "FG 2*C O"]:
     """The kernel's spectrum, real above imaginary parts: (F G, 2 C, O)."""
     functions, groups, channels, out = weight.shape
     mixed = basis.flatten(0, 1) @ weight.flatten(1)  # (2 F, G C O)
@@ -62,8 +62,8 @@ def write_out(
 
 
 def apply_spectrum(
-    x: Float[Tensor, "F*G 2 B C"], spectrum: Float[Tensor, "F*G 2*C O"]
-) -> Float[Tensor, "F*G 2 B O"]:
+    x: Float[Tensor, "FG 2 B C"], spectrum: Float[Tensor, "F*G 2*C O"]
+) -> Float[Tensor, "FG 2 B O"]:
     """Apply a kernel's spectrum (F G, 2 C, O) to x (F G, 2, B, C): (F G, 2, B, O)."""
     return torch.bmm(as_rows(x), spectrum).unflatten(1, (2, -1))
 

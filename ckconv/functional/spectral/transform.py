@@ -102,7 +102,7 @@ class _Rows(torch.autograd.Function):
         return _Rows.apply(tangent, ctx.transform, ctx.is_inverse)
 
 
-def spectrum(x: Float[Tensor, "*rows_lengths"], lengths: tuple[int, ...]) -> Float[Tensor, "2*F R"]:
+def spectrum(x: Float[Tensor, "*rows_lengths"], lengths: tuple[int, ...]) -> Float[Tensor, "F2 R"]:
     """The spectra of real arrays (..., *lengths), over all axes of `lengths`, as (2 F, R)."""
     if torch.compiler.is_compiling():  # it knows no functions with a forward derivative
         return Transform(lengths).forward(x)
@@ -110,7 +110,7 @@ def spectrum(x: Float[Tensor, "*rows_lengths"], lengths: tuple[int, ...]) -> Flo
 
 
 def from_spectrum(
-    rows: Float[Tensor, "2*F R"], lengths: tuple[int, ...]
+    rows: Float[Tensor, "F2 R"], lengths: tuple[int, ...]
 ) -> Float[Tensor, " R *lengths"]:
     """The real arrays (R, *lengths) of spectra (2 F, R)."""
     if torch.compiler.is_compiling():
