@@ -42,8 +42,7 @@ def fit(
     in `last.pt`.
     """
     judged = judged_split(loaders, cfg.train)
-    steps = epoch_steps(loaders.train, cfg.train)
-    training = Training(model, task, cfg, steps, epochs, res_offset)
+    training = Training(model, task, cfg, epoch_steps(loaders.train, cfg.train), epochs, res_offset)
     kept = Kept.of(folder, cfg, task, loaders, log.state())
     if saved is not None:
         kept.restore(training, saved)
