@@ -281,7 +281,7 @@ def test_data_that_are_not_there_or_damaged(tmp_path, monkeypatch, capsys, damag
 
 
 def foreign(path: Path) -> None:
-    torch.save({"weights": torch.nn.Linear(2, 2).state_dict(), "n": 3}, path)
+    torch.save({"linear": torch.nn.Linear(2, 2).state_dict(), "n": 3}, path)
 
 
 def other_network(path: Path) -> None:

@@ -112,7 +112,7 @@ def test_the_help_names_every_flag_and_preset():
 def test_the_meanings_are_the_comments_of_the_flags():
     found = meanings()
     assert set(known_flags()) <= set(found)
-    assert found["kernel.omega_0"] == "SIREN, nSIREN: frequency factor"
+    assert found["kernel.omega_0"] == "SIREN, nSIREN, MAGNet with init=ccnn: frequency factor"
     assert found["kernel.regularize_params.factor"] == "weight of the loss"
 
 
