@@ -213,9 +213,10 @@ def flat(settings: Settings) -> dict[str, Any]:
 
 def changed(settings: S, **values: Any) -> S:
     """A copy with other values by their published names."""
+    where = paths(type(settings))
     groups: dict[str, dict[str, Any]] = {"": {}, "kernel": {}, "wandb": {}}
     for name, value in values.items():
-        group, _, own = paths(type(settings))[name].rpartition(".")
+        group, _, own = where[name].rpartition(".")
         groups[group][own] = value
     own = groups.pop("")
     parts = {n: dataclasses.replace(getattr(settings, n), **new) for n, new in groups.items()}
