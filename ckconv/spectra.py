@@ -74,8 +74,8 @@ def evaluate(
     generator.eval()
     grid = torch.stack(torch.meshgrid(*axes, indexing="ij"))  # (dim, *size)
     hidden = generator.hidden(grid.flatten(1))  # (H, N)
-    weight, bias = generator.output.effective_weight(), generator.output.bias
-    values = torch.addmm(bias[chosen, None], weight[chosen], hidden)
+    output = generator.output().to(hidden.dtype)[chosen]  # (kernels, H + 1)
+    values = torch.addmm(output[:, -1:], output[:, :-1], hidden)
     generator.train(training)
     values = values.view(-1, *grid.shape[1:])
     mask = source.mask if isinstance(source, CKConv) else None

@@ -110,7 +110,7 @@ def _convolve(
     functions = functions.view(-1, *lags.shape).transpose(0, 1).flatten(1, 2)  # (B, H I, L)
     mixed = functions @ x.transpose(1, 2).to(values.dtype)  # (B, H I, C)
     mixed = mixed.view(batch, len(values), -1, channels)
-    return torch.einsum("och,bhic->boi", kernel.weight, mixed)
+    return torch.einsum("och,bhic->boi", kernel.weight.to(mixed.dtype), mixed)
 
 
 def _widths(times: Tensor) -> tuple[Tensor, Tensor]:

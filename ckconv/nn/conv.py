@@ -164,7 +164,7 @@ class CKConv(Sized):
         return nn.functional.pad(x, sides) if any(sides) else x
 
     def sample_kernel(self) -> FactoredKernel:
-        """Sample the kernel from the generator, in the parameters' dtype."""
+        """Sample the kernel from the generator, in float32 at least, into the parameters' dtype."""
         with section("generation", self):
             return self._sample()
 
@@ -191,7 +191,8 @@ class CKConv(Sized):
         if grid.alone or (self.mask is not None and not self.mask.dynamic_cropping):
             basis = basis + self.mask.unseen(functions, weighting)
         basis = basis if self.grid is None else self.grid.smoothed(basis)
-        return FactoredKernel(weight.view(*self.kernel_channels, -1), basis)
+        own = self.generator.output.bias.dtype
+        return FactoredKernel(weight.view(*self.kernel_channels, -1).to(own), basis.to(own))
 
     def _weighting(self, grid: Grid) -> Tensor | float:
         """What the generator's values are multiplied by."""
@@ -230,16 +231,17 @@ class CKConv(Sized):
     def axes(
         self, ranges: Sequence[tuple[int, int]], size: Sequence[int] = ()
     ) -> list[Float[Tensor, " n"]]:
-        """Positions on [-1, 1] of the samples in `ranges`, one vector per axis.
+        """Positions on [-1, 1] of the samples in `ranges`, one vector per axis, float32 at least.
 
         Of a kernel of `size`, if it is given before the layer has one.
         """
         like = self.generator.output.bias  # there in the replicas of `nn.DataParallel` too
+        dtype = torch.promote_types(like.dtype, torch.float32)
         axes = []
         for n, (start, stop) in zip(size or self._known_kernel_size(), ranges):
             first = -1.0 if n > 1 else 0.0  # a single sample sits at the centre
             last = 1.0 if self.grid is None else self.grid.last
-            line = torch.linspace(first, last, n, device=like.device, dtype=like.dtype)
+            line = torch.linspace(first, last, n, device=like.device, dtype=dtype)
             axes.append(line[start:stop])
         return axes
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor, nn
 
 from ckconv.errors import UsageError
@@ -42,7 +43,7 @@ def conv_at_times(
     with section("convolution", layer):
         return irregular_conv(
             x,
-            times.to(next(layer.generator.parameters()).dtype),
+            times.to(torch.promote_types(layer.generator.output.bias.dtype, torch.float32)),
             kernel_at,
             layer.bias,
             steps=size - 1,

@@ -64,19 +64,21 @@ class PointwiseLinear(nn.Module):
         return (self.weight_v if self.has_weight_norm else self.weight).shape[1]
 
     def effective_weight(self) -> Float[Tensor, "out in"]:
-        """The matrix W, (out, in)."""
+        """The matrix W, (out, in); where it is computed, in float32 at least."""
         if not self.has_weight_norm:
             return self.weight
-        return self.weight_v * (self.weight_g / self.weight_v.norm(dim=1, keepdim=True))
+        v = self.weight_v.to(torch.promote_types(self.weight_v.dtype, torch.float32))
+        return v * (self.weight_g / v.norm(dim=1, keepdim=True))
 
     def forward(self, x: Float[Tensor, "in N"] | None = None) -> Tensor:
-        """(in, N) -> (out, N); without x the map itself, [W b], (out, in + 1).
+        """(in, N) -> (out, N), in x's dtype; without x the map itself, [W b], (out, in + 1).
 
         By a call, so that hooks that make the weights, as those of pruning, are run.
         """
         if x is None:
             return torch.cat((self.effective_weight(), self.bias[:, None]), dim=1)
-        return torch.addmm(self.bias[:, None], self.effective_weight(), x)  # (out, N)
+        weight, bias = self.effective_weight().to(x.dtype), self.bias.to(x.dtype)
+        return torch.addmm(bias[:, None], weight, x)  # (out, N)
 
 
 class Generator(nn.Module):
@@ -154,7 +156,11 @@ class Generator(nn.Module):
         return type(self), shapes
 
     def hidden(self, positions: Float[Tensor, "dim N"]) -> Float[Tensor, "H N"]:
-        """The hidden functions at N positions: (dim, N) -> (no_hidden, N)."""
+        """The hidden functions at N positions: (dim, N) -> (no_hidden, N), in the same dtype.
+
+        A layer gives positions in float32 to parameters of lower precision too: theirs would not
+        tell a long kernel's samples apart.
+        """
         raise NotImplementedError
 
     def forward(self, positions: Float[Tensor, "1 dim *size"]) -> Float[Tensor, "1 out *size"]:

@@ -159,7 +159,8 @@ class MFN(Generator):
         last.weight.mul_(scale[:, None])
         last.bias.mul_(scale)
         self.output.bias.zero_()
-        kernel = self.output.weight @ (self.hidden(positions) * weighting)  # (out, N)
+        masked = self.hidden(positions) * weighting
+        kernel = self.output.weight.to(masked.dtype) @ masked  # (out, N)
         wanted = 1 / math.sqrt(3 * channels * samples)
         self.output.weight.mul_(wanted / kernel.square().mean().sqrt().clamp(min=1e-12))
 

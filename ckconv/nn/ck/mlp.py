@@ -25,12 +25,13 @@ class BatchNorm(nn.Module):
         self.norm = nn.BatchNorm1d(features)
 
     def forward(self, x: Tensor) -> Tensor:
+        n = self.norm
+        own = x[None].to(n.weight.dtype)  # PyTorch's norms take no other
         if x.shape[1] == 1:
             # A kernel cropped to one sample has no variance: use the running statistics.
-            n = self.norm
             stats = (n.running_mean, n.running_var, n.weight, n.bias)
-            return nn.functional.batch_norm(x[None], *stats, eps=n.eps)[0]
-        return self.norm(x[None])[0]  # (H, N)
+            return nn.functional.batch_norm(own, *stats, eps=n.eps)[0].to(x.dtype)
+        return n(own)[0].to(x.dtype)  # (H, N)
 
 
 class LayerNorm(nn.Module):
@@ -41,7 +42,7 @@ class LayerNorm(nn.Module):
         self.norm = nn.GroupNorm(1, features, eps=1e-12)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.norm(x[None])[0]  # (H, N)
+        return self.norm(x[None].to(self.norm.weight.dtype))[0].to(x.dtype)  # (H, N)
 
 
 NORMS = {"BatchNorm": BatchNorm, "LayerNorm": LayerNorm}

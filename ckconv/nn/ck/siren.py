@@ -34,7 +34,7 @@ class SineLayer(nn.Module):
         self.scale_bias = scale_bias
 
     def forward(self, x: Float[Tensor, "in N"]) -> Float[Tensor, "out N"]:
-        both = self.linear()  # (out, in + 1)
+        both = self.linear().to(x.dtype)  # (out, in + 1)
         weight, bias = self.omega_0 * both[:, :-1], both[:, -1:]
         bias = self.omega_0 * bias if self.scale_bias else bias
         return torch.sin(torch.addmm(bias, weight, x))  # (out, N)

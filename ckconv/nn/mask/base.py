@@ -228,7 +228,9 @@ class Mask(nn.Module):
 
     def _kept(self, axis: int, n: int) -> Tensor:
         """One where `ranges` keeps a sample of `n` along an axis, elsewhere zero."""
-        m, sigma, at = self.mean[axis], self.effective_sigma[axis], torch.arange(n).to(self.mean)
+        both = torch.stack((self.mean, self.effective_sigma))[:, axis]
+        m, sigma = both.to(torch.promote_types(both.dtype, torch.float32))
+        at = torch.arange(n).to(sigma)
         centre, wide = (m + 1) * (n - 1) / 2, self.reach(self.threshold) * sigma
         if axis == self.causal_axis:
             middle, first = n - 1, self.first_kept(centre - wide * (n - 1) / 2)
