@@ -63,9 +63,10 @@ class _HandedOn(torch.autograd.Function):
         return grad.clone(), torch.ones_like(*ctx.saved_tensors)
 
 
-def handed_on(x: Tensor, kernel: Tensor, bias: Tensor, **_: object) -> Tensor:
+def handed_on(x: Tensor, kernel: Tensor, bias: Tensor | None, **_: object) -> Tensor:
     """No convolution, all else of a step."""
-    return _HandedOn.apply(x, kernel) + bias.view(-1, *[1] * (x.ndim - 2))
+    y = _HandedOn.apply(x, kernel)
+    return y if bias is None else y + bias.view(-1, *[1] * (x.ndim - 2))
 
 
 WAYS = {

@@ -88,7 +88,7 @@ def _frozen(name: str, layer: CKConv | NJet, x: Tensor | None) -> nn.Module:
     else:
         parts = [*_padded_conv(layer, kernel.dense())]
     if isinstance(layer, SepFlexConv):
-        parts.append(copy.deepcopy(layer.channel_mixer))
+        parts.append(_conv(layer.channel_mixer.weight, layer.channel_mixer.bias))
     return parts[0] if len(parts) == 1 else nn.Sequential(*parts)
 
 

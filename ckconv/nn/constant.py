@@ -30,6 +30,7 @@ def convolve(
     layer: CKConv | SpectralConv,
     x: Tensor,
     kernel: FactoredKernel | Tensor,
+    bias: Tensor | None,
     backend: str | None = None,
 ) -> Tensor:
     """The convolution that `layer` describes, of x (B, C, *size), with its kernel as it is now.
@@ -41,7 +42,7 @@ def convolve(
     return F.conv(
         x,
         kernel,
-        layer.bias,
+        bias,
         causal=layer.causal_axis is not None,
         backend=backend or layer.backend,
         stride=layer.stride,
@@ -87,7 +88,7 @@ class SpectralConv(nn.Module):
         self.register_buffer("weight", kept.weight.clone())
         self.register_buffer("basis", kept.basis.clone())
         self.register_buffer("bias", None if layer.bias is None else layer.bias.detach().clone())
-        convolve(self, x, kept)
+        convolve(self, x, kept, None)
         (self.laid_out, spectrum), *_ = [*kept.spectra.items(), (None, None)]
         self.register_buffer("spectrum", spectrum)
 
@@ -96,10 +97,10 @@ class SpectralConv(nn.Module):
         kernel = FactoredKernel(self.weight, self.basis)
         if torch.onnx.is_in_onnx_export():
             warnings.warn(_ONNX, stacklevel=2)
-            return convolve(self, x, kernel, "direct")
+            return convolve(self, x, kernel, self.bias, "direct")
         if self.spectrum is not None:
             kernel.spectra = _Constant(self.laid_out, self.spectrum)
-        return convolve(self, x, kernel)
+        return convolve(self, x, kernel, self.bias)
 
     def __prepare_scriptable__(self) -> None:
         raise UsageError("torch.jit.script: script ckconv.freeze(model), without spectral_for")

@@ -103,22 +103,25 @@ class CKConv(Sized):
         self, x: Inexact[Tensor, "*batch_channels_size"]
     ) -> Inexact[Tensor, "*batch_out_size"]:
         """Convolve x (B, in_channels, *size), or without B; of its size with padding same."""
+        return self._convolved(x, self.bias)
+
+    def _convolved(self, x: Tensor, bias: Tensor | None) -> Tensor:
         self._meet(x)
         if torch.compiler.is_compiling() and self.training and calls.is_cropped(self):
             # the compiler shows the line that it stops at
-            return self._convolve_uncompiled(x)  # whole with dynamic_cropping=False, or in eval()
-        return self._convolve(x)
+            return self._convolve_uncompiled(x, bias)  # whole with dynamic_cropping=False or eval()
+        return self._convolve(x, bias)
 
     @not_compiled
-    def _convolve_uncompiled(self, x: Tensor) -> Tensor:
-        return self._convolve(x)
+    def _convolve_uncompiled(self, x: Tensor, bias: Tensor | None) -> Tensor:
+        return self._convolve(x, bias)
 
-    def _convolve(self, x: Tensor) -> Tensor:
+    def _convolve(self, x: Tensor, bias: Tensor | None) -> Tensor:
         with section("convolution", self):
             kernel = self._kernel()
             if self.padding == "valid":
                 x = self._beside(x, kernel)
-            return convolve(self, x, kernel)
+            return convolve(self, x, kernel, bias)
 
     def last_step(self, x: Float[Tensor, "B channels L"]) -> Float[Tensor, "B out 1"]:
         """The last step alone of what `forward` gives in 1-D: (B, C, L) -> (B, O, 1)."""
