@@ -119,12 +119,16 @@ class KernelInUse:
         self._own = _OfThread()
 
     def size(self, extent: Tensor) -> tuple[int, ...]:
-        """What a layer's `extent` says, () for zeros; read from the device once per change."""
+        """What a layer's `extent` says, () for zeros."""
         numbers = self.numbers("extent", extent)
         return () if numbers is None or not all(numbers) else numbers
 
     def numbers(self, name: str, tensor: Tensor) -> tuple[int, ...] | None:
-        """The numbers of a layer's buffer, read from the device once per change."""
+        """The numbers of a layer's buffer; from a GPU they are read once per change.
+
+        There `buffer.data.copy_` is no change, as nothing counts it. Compiled code takes what was
+        read last.
+        """
         known = self._known.get(name)
         if tensor.is_meta:
             return None if known is None else known[2]
@@ -164,7 +168,8 @@ def _version(tensor: Tensor) -> int | None:
 
 
 def _is_as_known(extent: Tensor, known: tuple[Tensor, int | None, tuple[int, ...]]) -> bool:
-    return known[0] is extent and known[1] == _version(extent)
+    is_far = extent.device.type != "cpu"  # where reading would wait for the device
+    return is_far and known[0] is extent and known[1] == _version(extent)
 
 
 class Ingredients:

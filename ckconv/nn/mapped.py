@@ -31,6 +31,8 @@ def only_row(x: Tensor) -> Tensor:
 
     Raises `ValueError` where they differ.
     """
+    if x.ndim == 1 and not _functorch.is_functorch_wrapped_tensor(x):
+        return x
     while _functorch.is_functorch_wrapped_tensor(x):
         axis = _functorch.maybe_get_bdim(x)
         x = _functorch.get_unwrapped(x)

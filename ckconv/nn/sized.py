@@ -32,6 +32,9 @@ class Sized(nn.Module):
     Size and resolution are buffers, whole numbers: saved, loaded, moved, averaged and shared
     between processes with the weights that they belong to, and the same in any dtype.
 
+    Compiled code takes both as they were read last: after `set_resolution`, a checkpoint, or an
+    uncompiled pass. Who writes to the buffers by hand runs the layer once uncompiled.
+
     extent: samples per axis, (dim,); zeros as long as they are not known.
     resolution: present / trained resolution, numerators per axis, then denominators, (2 dim,).
     grid: positions of a step of their own; None: as many as there are samples, from -1 to 1.

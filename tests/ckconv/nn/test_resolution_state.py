@@ -97,6 +97,32 @@ def test_an_average_of_weights_has_the_model_s_size_and_resolution():
     assert torch.equal(average(x), model(x))
 
 
+@pytest.mark.parametrize("how", ["copy_", "data.copy_", "in inference mode"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_buffers_written_by_hand_count_at_once(kind, how):
+    """As averages of weights write them, also in ways that PyTorch does not count as a change."""
+    a, x = deployed(kind, 1.75)
+    b, _ = deployed(kind, 3.0)
+    b(x)
+    with torch.inference_mode(how == "in inference mode"), torch.no_grad():
+        for mine, its in zip((*b.parameters(), *b.buffers()), (*a.parameters(), *a.buffers())):
+            (mine.data if how == "data.copy_" else mine).copy_(its)
+    assert torch.equal(b(x), a(x))
+
+
+def test_compiled_layers_know_them_after_a_pass_of_the_layer_itself():
+    (a, x), (b, _) = deployed("FlexConv", 2.0), deployed("FlexConv")
+    torch._dynamo.reset()
+    compiled = torch.compile(b, backend="eager")
+    before = compiled(x)
+    with torch.no_grad():
+        for mine, its in zip(b.buffers(), a.buffers()):
+            mine.copy_(its)
+    torch.testing.assert_close(compiled(x), before)  # whole as it was, size and resolution
+    torch.testing.assert_close(b(x), a(x))
+    torch.testing.assert_close(compiled(x), a(x))
+
+
 def test_replicas_of_data_parallel_have_no_parameters_of_their_own():
     """As `nn.parallel.replicate` makes them."""
     layer, x = deployed("FlexConv")
