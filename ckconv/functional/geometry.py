@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ckconv.errors import UsageError, check_choice
+from ckconv.functional.wrapping import wrapped
 
 MODES = ("zeros", "circular", "reflect", "replicate")
 WORDS = ("same", "valid")
@@ -77,11 +78,8 @@ class Geometry:
 def _extended(x: Tensor, axis: int, before: int, after: int, mode: str) -> Tensor:
     """x with so many samples more on both sides of an axis."""
     n = x.shape[axis]
-    fits = 0 <= min(before, after) <= max(before, after) <= n
-    if mode == "circular" and fits and x.is_contiguous():
-        # pieces in a row, whose gradient is faster than that of an index; not so channels-last
-        ends = x.narrow(axis, n - before, before), x, x.narrow(axis, 0, after)
-        return torch.cat(ends, axis)
+    if mode == "circular" and max(before, after) <= n:
+        return wrapped(x, axis, before, after)
     return x.index_select(axis, positions(n, before, after, mode).to(x.device))
 
 

@@ -117,7 +117,7 @@ def whole_frames(
     out = tuple(n + a + b - k + 1 for n, k, (a, b) in zip(size, span, pad))
     lengths, before, wrap = [], [], []
     for axis, (n, k, sides) in enumerate(zip(size, span, pad)):
-        if axis in circular and out[axis] <= n and is_smooth(n):
+        if axis in circular and out[axis] <= n and is_smooth(n, _WRAPPED_PRIMES):
             lengths.append(n)
             wrap.append(sides[0])
             before.append(0)
@@ -159,8 +159,12 @@ def shorter_length(n: int) -> int:
     return n
 
 
-def is_smooth(n: int, primes: Sequence[int] = (2, 3, 5, 7, 11, 13)) -> bool:
-    """Whether n has no other prime factor: its transform is about as fast as any."""
+# Other prime factors make a transform so slow that padding which is written out is faster.
+_WRAPPED_PRIMES = (2, 3, 5, 7, 11, 13, 17)
+
+
+def is_smooth(n: int, primes: Sequence[int]) -> bool:
+    """Whether n has no prime factor but these."""
     for prime in primes:
         while n % prime == 0:
             n //= prime
