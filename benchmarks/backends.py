@@ -27,8 +27,9 @@ from ckconv.models.blocks import CausalConv1d
 from ckconv.nn import CKConv
 from program import device as runtime
 
-# Multiply-adds that a direct convolution is given before it has to be asked for by --slow.
-DIRECT_LIMIT = {"cpu": 3e12, "cuda": 3e15}
+# Multiply-adds that a direct convolution is given before it has to be asked for by --slow: about
+# half a minute of two threads.
+DIRECT_LIMIT = {"cpu": 1.1e12, "cuda": 3e15}
 MEMORY_LIMIT = {"cpu": 4 << 30, "cuda": 64 << 30}  # bytes, for peers that need very much
 _AT_ONCE = 1 << 62  # numbers in a chunk: more than there ever are
 
