@@ -30,28 +30,26 @@ def dense(
     """Sums over the channels of each group, at every output: (B, C, *size) -> (B, O, *out)."""
     batch, channels = x.shape[0], kernel.shape[1]
     groups = x.shape[1] // channels
-    rows = spectrum(frames.split(x), frames.lengths)  # (2 F, B J G C)
-    mixed = _mix(_grouped(rows, groups, channels), kernel, frames, dilation, groups)
-    y = from_spectrum(_ungrouped(mixed, groups), frames.lengths)  # (B J G O, *lengths)
+    x_hat = spectrum(frames.split(x), frames.lengths)  # (F, B J G C, 2)
+    y_hat = _mix(_grouped(x_hat, groups, channels), kernel, frames, dilation, groups)
+    y = from_spectrum(_ungrouped(y_hat, groups), frames.lengths)  # (B J G O, *lengths)
     return frames.join(y.view(batch, frames.count, -1, *frames.lengths))
 
 
-def _grouped(rows: Tensor, groups: int, channels: int) -> Tensor:
-    """(2 F, B G C) -> (F G, 2, B, C)."""
-    parts = rows.view(rows.shape[0] // 2, 2, -1, groups, channels)
-    return parts.permute(0, 3, 1, 2, 4).flatten(0, 1)
+def _grouped(x_hat: Tensor, groups: int, channels: int) -> Tensor:
+    """(F, B G C, 2) -> (F G, B, C, 2)."""
+    return x_hat.unflatten(1, (-1, groups, channels)).transpose(1, 2).flatten(0, 1)
 
 
-def _ungrouped(parts: Tensor, groups: int) -> Tensor:
-    """(F G, 2, B, O) -> (2 F, B G O)."""
-    parts = parts.unflatten(0, (-1, groups)).permute(0, 2, 3, 1, 4)  # (F, 2, B, G, O)
-    return parts.flatten(2).flatten(0, 1)
+def _ungrouped(y_hat: Tensor, groups: int) -> Tensor:
+    """(F G, B, O, 2) -> (F, B G O, 2)."""
+    return y_hat.unflatten(0, (-1, groups)).transpose(1, 2).flatten(1, 3)
 
 
 def _mix(
     x: Tensor, kernel: FactoredKernel, frames: Frames, dilation: tuple[int, ...], groups: int
 ) -> Tensor:
-    """Apply the kernel frequency by frequency: (F G, 2, B, C) -> (F G, 2, B, O)."""
+    """Apply the kernel frequency by frequency: (F G, B, C, 2) -> (F G, B, O, 2)."""
     if kernel.spectra is None:
         return mix(x, *_spectrum(kernel, frames, dilation, groups))
     key = frames.lengths, frames.wrap, dilation
@@ -62,9 +60,9 @@ def _mix(
 def _spectrum(
     kernel: FactoredKernel, frames: Frames, dilation: tuple[int, ...], groups: int
 ) -> tuple[Tensor, Tensor]:
-    """The functions' spectra (F, 2, H) and the weights (H, G, C, O) that mix them."""
+    """The functions' spectra (F, H, 2) and the weights (H, G, C, O) that mix them."""
     basis = lay_out(at_least_float(kernel.basis), frames, dilation)  # (H, *k)
     sides = [side for n, k in zip(frames.lengths, basis.shape[1:]) for side in (n - k, 0)]
-    basis = spectrum(nnf.pad(basis, sides[::-1]), frames.lengths)  # (2 F, H)
+    basis = spectrum(nnf.pad(basis, sides[::-1]), frames.lengths)  # (F, H, 2)
     weight = at_least_float(kernel.weight).unflatten(0, (groups, -1))  # (G, O, C, H)
-    return basis.unflatten(0, (-1, 2)), weight.permute(3, 0, 2, 1).contiguous()
+    return basis, weight.permute(3, 0, 2, 1).contiguous()

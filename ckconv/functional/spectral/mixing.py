@@ -2,14 +2,11 @@
 
 With a kernel of C x O channels that mixes H functions, the spectrum at each of F frequencies is
 a C x O matrix, itself a mix of H numbers. Frequencies go in front: one matrix product mixes the
-H spectra, one batched product per frequency applies the result to the input's spectra. Complex
-numbers are written as pairs of real ones, so that both are ordinary matrix products,
-
-    [Yr]   [Xr  Xi] [Kr]
-    [Yi] = [Xi -Xr] [Ki]        (cross-correlation: Y = X conj(K)),
-
-and the kernel's spectrum, by far the largest array, exists for a chunk of frequencies at a time.
-Groups of channels are further matrices beside the frequencies.
+H spectra, one batched product of complex matrices per frequency applies the result to the input's
+spectra, conjugated, which makes it a cross-correlation: Y = X conj(K). The kernel's spectrum, by
+far the largest array, exists for a chunk of frequencies at a time. Groups of channels are further
+matrices beside the frequencies. Complex numbers are seen as pairs of real ones, the last axis,
+where they are handed on.
 """
 
 from __future__ import annotations
@@ -32,12 +29,12 @@ _CHUNK = {"cpu": 1 << 19, "cuda": 1 << 26}
 
 
 def mix(
-    x: Float[Tensor, "FG 2 B C"], basis: Float[Tensor, "F 2 H"], weight: Float[Tensor, "H G C O"]
-) -> Float[Tensor, "FG 2 B O"]:
+    x: Float[Tensor, "FG B C 2"], basis: Float[Tensor, "F H 2"], weight: Float[Tensor, "H G C O"]
+) -> Float[Tensor, "FG B O 2"]:
     """Mix H spectra into a kernel's and apply it.
 
-    x (F G, 2, B, C), basis (F, 2, H), real and imaginary parts, weight (H, G, C, O) ->
-    y (F G, 2, B, O). The kernel's spectrum is made again in the backward pass rather than kept.
+    x (F G, B, C, 2), basis (F, H, 2), weight (H, G, C, O) -> y (F G, B, O, 2). The kernel's
+    spectrum is made again in the backward pass rather than kept.
     """
     if torch.compiler.is_compiling():  # the compiler knows no functions with a derivative forward
         return apply_spectrum(x, write_out(basis, weight))
@@ -50,45 +47,66 @@ def numbers_at_once(device: torch.device) -> int:
 
 
 def write_out(
-    basis: Float[Tensor, "F 2 H"], weight: Float[Tensor, "H G C O"]
-) -> Float[Tensor, "FG 2*C O"]:
-    """The kernel's spectrum, real above imaginary parts: (F G, 2 C, O)."""
-    functions, groups, channels, out = weight.shape
-    mixed = basis.flatten(0, 1) @ weight.flatten(1)  # (2 F, G C O)
-    if groups == 1:
-        return mixed.view(-1, 2 * channels, out)
-    mixed = mixed.view(-1, 2, groups, channels, out).transpose(1, 2)
-    return mixed.reshape(-1, 2 * channels, out)
+    basis: Float[Tensor, "F H 2"], weight: Float[Tensor, "H G C O"]
+) -> Float[Tensor, "FG C O 2"]:
+    """The conjugate of the kernel's spectrum: (F G, C, O, 2)."""
+    if torch.compiler.is_compiling():  # it writes no code for complex numbers
+        re, im = (part @ weight.flatten(1) for part in basis.unbind(-1))  # (F, G C O)
+        return torch.stack((re, -im), -1).view(-1, *weight.shape[2:], 2)
+    return torch.view_as_real(Mixture(_conjugate(basis), weight).spectrum())
 
 
 def apply_spectrum(
-    x: Float[Tensor, "FG 2 B C"], spectrum: Float[Tensor, "F*G 2*C O"]
-) -> Float[Tensor, "FG 2 B O"]:
-    """Apply a kernel's spectrum (F G, 2 C, O) to x (F G, 2, B, C): (F G, 2, B, O)."""
-    return torch.bmm(as_rows(x), spectrum).unflatten(1, (2, -1))
-
-
-def as_rows(x: Float[Tensor, "F 2 B C"]) -> Float[Tensor, "F 2*B 2*C"]:
-    """[Xr Xi; Xi -Xr] of x (F, 2, B, C): (F, 2 B, 2 C)."""
+    x: Float[Tensor, "FG B C 2"], spectrum: Float[Tensor, "F*G C O 2"]
+) -> Float[Tensor, "FG B O 2"]:
+    """Apply what `write_out` gives, (F G, C, O, 2), to x (F G, B, C, 2): (F G, B, O, 2)."""
     if torch.compiler.is_compiling():
-        re, im = x.unbind(1)
-        rows = torch.stack((torch.stack((re, im), 2), torch.stack((im, -re), 2)), 1)
-        return rows.flatten(3).flatten(1, 2)
-    f, _, batch, channels = x.shape
-    rows = x.new_empty(f, 2, batch, 2, channels)
-    rows[:, :, :, 0] = x
-    rows[:, 0, :, 1] = x[:, 1]
-    torch.neg(x[:, 0], out=rows[:, 1, :, 1])
-    return rows.view(f, 2 * batch, 2 * channels)
+        (re, im), (k_re, k_im) = x.unbind(-1), spectrum.unbind(-1)
+        return torch.stack((re @ k_re - im @ k_im, re @ k_im + im @ k_re), -1)
+    y = torch.bmm(torch.view_as_complex(x), torch.view_as_complex(spectrum))
+    return torch.view_as_real(y)
 
 
-def as_rows_transposed(rows: Tensor, out: Tensor) -> Tensor:
-    """The gradient of `as_rows`: (F, 2 B, 2 C) -> `out` (F, 2, B, C)."""
-    f, double, width = rows.shape
-    parts = rows.view(f, 2, double // 2, 2, width // 2)
-    torch.sub(parts[:, 0, :, 0], parts[:, 1, :, 1], out=out[:, 0])
-    torch.add(parts[:, 0, :, 1], parts[:, 1, :, 0], out=out[:, 1])
-    return out
+def _conjugate(basis: Tensor) -> Tensor:
+    """(F, H, 2) as complex numbers, conjugated: (F, H)."""
+    return torch.view_as_complex(basis.contiguous()).conj_physical()
+
+
+class Mixture:
+    """A kernel's spectrum as a mix of its functions': some of its frequencies at a time.
+
+    It is written by a product of real matrices, as the weights are real.
+
+    Args:
+        basis: the functions' spectra, complex, (F, H).
+        weight: real numbers (H, ..., C, O).
+    """
+
+    def __init__(self, basis: Tensor, weight: Tensor) -> None:
+        self.rows = torch.stack((basis.real, basis.imag), 1)  # (F, 2, H)
+        self.weight, self.shape = weight.flatten(1), weight.shape[-2:]
+
+    def spectrum(self, some: slice = slice(None)) -> Tensor:
+        """The spectrum, complex: (f ..., C, O)."""
+        parts = self.rows[some].flatten(0, 1) @ self.weight
+        return torch.complex(*parts.unflatten(0, (-1, 2)).unbind(1)).view(-1, *self.shape)
+
+    def room(self) -> tuple[Tensor, Tensor]:
+        """Where `transposed` puts the gradients of the functions' spectra and the weight."""
+        return torch.empty_like(self.rows), torch.zeros_like(self.weight)
+
+    def transposed(self, some: slice, grad: Tensor, room: tuple[Tensor, Tensor]) -> None:
+        """The gradients of the weight and of the basis, from that of the spectrum (f ..., C, O).
+
+        All but the weight's, which are real, conjugated: those of the conjugate basis.
+        """
+        rows, weight = room
+        parts = torch.view_as_real(grad).view(-1, self.weight.shape[1], 2)
+        parts = parts.transpose(1, 2).contiguous().flatten(0, 1)  # (2 f, ... C O)
+        torch.mm(parts, self.weight.T, out=rows[some].flatten(0, 1))
+        basis = self.rows[some].clone()
+        basis[:, 1].neg_()
+        weight.addmm_(basis.flatten(0, 1).T, parts)
 
 
 @dataclass(frozen=True)
@@ -98,28 +116,28 @@ class _Mix:
     at_once: int
 
     def product(self, x: Tensor, basis: Tensor, weight: Tensor) -> Tensor:
-        y = x.new_empty(*x.shape[:3], weight.shape[3])
+        y = x.new_empty(*x.shape[:2], weight.shape[3], 2)
+        x_hat, y_hat = torch.view_as_complex(x.contiguous()), torch.view_as_complex(y)
+        kernel = Mixture(_conjugate(basis), weight)
         for some, own in self._chunks(basis, weight):
-            torch.bmm(as_rows(x[own]), write_out(basis[some], weight), out=y[own].flatten(1, 2))
+            torch.bmm(x_hat[own], kernel.spectrum(some), out=y_hat[own])
         return y
 
     def gradient(
         self, x: Tensor, basis: Tensor, weight: Tensor, grad: Tensor
     ) -> tuple[Tensor, ...]:
-        grad = grad.contiguous()
-        grad_x, grad_basis = torch.empty_like(x), torch.empty_like(basis)
-        grad_weight = torch.zeros_like(weight).flatten(1)
-        _, groups, channels, out = weight.shape
+        grad_x = torch.empty_like(x)
+        x_hat, y_hat = (torch.view_as_complex(t.contiguous()) for t in (x, grad))
+        grad_x_hat, kernel = torch.view_as_complex(grad_x), Mixture(_conjugate(basis), weight)
+        room = kernel.room()
         for some, own in self._chunks(basis, weight):
-            k, g = write_out(basis[some], weight), grad[own].flatten(1, 2)  # (f G, 2 B, O)
-            as_rows_transposed(torch.bmm(g, k.transpose(1, 2)), out=grad_x[own])
-            grad_k = torch.bmm(as_rows(x[own]).transpose(1, 2), g)  # (f G, 2 C, O)
-            if groups > 1:
-                grad_k = grad_k.view(-1, groups, 2, channels * out).transpose(1, 2)
-            grad_k = grad_k.reshape(-1, groups * channels * out)  # (2 f, G C O)
-            grad_weight.addmm_(basis[some].flatten(0, 1).T, grad_k)
-            torch.mm(grad_k, weight.flatten(1).T, out=grad_basis[some].flatten(0, 1))
-        return grad_x, grad_basis, grad_weight.view_as(weight)
+            # All gradients are made conjugated, so that no large array is but the first and last.
+            k, g = kernel.spectrum(some), y_hat[own].conj_physical()  # (f G, B, O)
+            torch.bmm(g, k.transpose(1, 2), out=grad_x_hat[own])
+            kernel.transposed(some, torch.bmm(x_hat[own].transpose(1, 2), g), room)
+            grad_x_hat[own].conj_physical_()
+        grad_basis, grad_weight = room
+        return grad_x, grad_basis.transpose(1, 2), grad_weight.view_as(weight)
 
     def _chunks(self, basis: Tensor, weight: Tensor) -> list[tuple[slice, slice]]:
         """Runs of frequencies, and where their groups are."""

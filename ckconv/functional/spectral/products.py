@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ckconv.functional.kernel import FactoredKernel
 from ckconv.functional.spectral import multilinear
-from ckconv.functional.spectral.mixing import as_rows, as_rows_transposed, numbers_at_once
+from ckconv.functional.spectral.mixing import Mixture, numbers_at_once
 from ckconv.functional.spectral.tiles import Tiles, first_matrix, second_matrix
 from ckconv.functional.spectral.transform import at_least_float
 
@@ -29,9 +29,11 @@ def by_products(
     if kernel.spectra is None:
         return multilinear.apply(operation, x, basis, weight)
     spectrum = kernel.spectra.get(
-        (tiles, dilation), lambda: _write_out(operation.functions(basis), _mixing(weight), weight)
+        (tiles, dilation),
+        lambda: torch.view_as_real(operation.kernel(basis, weight).spectrum()),
     )
-    return operation.applied(x, weight, lambda ks: spectrum.unflatten(0, (tiles.half, -1))[ks])
+    k_hat = torch.view_as_complex(spectrum).unflatten(0, (tiles.half, -1))
+    return operation.applied(x, weight, lambda ks: k_hat[ks].flatten(0, 1))
 
 
 @dataclass(frozen=True)
@@ -43,54 +45,62 @@ class _Products:
     at_once: int
 
     def product(self, x: Tensor, basis: Tensor, weight: Tensor) -> Tensor:
-        functions, mixed = self.functions(basis), _mixing(weight)
-        return self.applied(x, weight, lambda ks: _write_out(functions[ks], mixed, weight))
+        kernel = self.kernel(basis, weight)
+        return self.applied(x, weight, lambda ks: kernel.spectrum(self._frequencies(ks)))
 
     def applied(self, x: Tensor, weight: Tensor, k_hat: Callable[[slice], Tensor]) -> Tensor:
-        """The convolution with the kernel whose spectrum `k_hat` gives for some frequencies."""
+        """The convolution with the kernel whose spectrum `k_hat` gives for some frequencies.
+
+        It is given conjugated, (f, C, O).
+        """
         tiles = self.tiles
         inputs, outputs = _Side.of_inputs(tiles, x), _Side.of_outputs(tiles, x)
         rows = inputs.first(tiles.lay_out(x))  # (B, J, K1, 2, w, C)
         spectra = outputs.empty(x.shape[0], weight.shape[0], x)  # (B, J, K1, 2, w, O)
         for ks in self._chunks(rows, weight):
-            k = k_hat(ks).view(-1, 2 * weight.shape[1], weight.shape[0])  # (f, 2 C, O)
-            y_hat = torch.bmm(as_rows(inputs.second(rows, ks)), k)  # (f, 2 B J, O)
+            y_hat = torch.bmm(inputs.second(rows, ks), k_hat(ks))  # (f, B J, O)
             outputs.second_transposed(y_hat, spectra, ks)
         return tiles.collect(outputs.first_transposed(spectra))
 
     def gradient(
         self, x: Tensor, basis: Tensor, weight: Tensor, grad: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
+        """All of it conjugated: so is the kernel's spectrum, and no array has to be."""
         tiles = self.tiles
-        inputs, outputs = _Side.of_inputs(tiles, x), _Side.of_outputs(tiles, x)
-        functions, mixed = self.functions(basis), _mixing(weight)
+        inputs, conjugate = _Side.of_inputs(tiles, x), _Side.of_inputs(tiles, x, conjugate=True)
+        outputs = _Side.of_outputs(tiles, x, conjugate=True)
+        kernel = self.kernel(basis, weight)
+        room = kernel.room()
         x_rows = inputs.first(tiles.lay_out(x))
         grad_rows = outputs.first(tiles.collect_transposed(grad))
-        grad_x, grad_functions = torch.empty_like(x_rows), torch.empty_like(functions)
-        grad_mixed = torch.zeros_like(mixed)
+        grad_x = torch.empty_like(x_rows)
         for ks in self._chunks(x_rows, weight):
-            k = _write_out(functions[ks], mixed, weight)  # (f, 2 C, O)
-            own = outputs.second(grad_rows, ks).flatten(1, 2)  # (f, 2 B J, O)
-            x_hat = inputs.second(x_rows, ks)  # (f, 2, B J, C)
-            grad_k = torch.bmm(as_rows(x_hat).transpose(1, 2), own)
-            rows = torch.bmm(own, k.transpose(1, 2))  # (f, 2 B J, 2 C)
-            inputs.second_transposed(as_rows_transposed(rows, out=x_hat), grad_x, ks)
-            grad_k = grad_k.view(-1, mixed.shape[1])  # (2 f, C O)
-            grad_mixed.addmm_(functions[ks].flatten(0, 1).T, grad_k)
-            torch.mm(grad_k, mixed.T, out=grad_functions[ks].flatten(0, 1))
-        grad_x = tiles.lay_out_transposed(inputs.first_transposed(grad_x), x.shape[2:])
+            some, own = self._frequencies(ks), outputs.second(grad_rows, ks)  # (f, B J, O)
+            grad_k = torch.bmm(inputs.second(x_rows, ks).transpose(1, 2), own)  # (f, C, O)
+            own = torch.bmm(own, kernel.spectrum(some).transpose(1, 2))  # (f, B J, C)
+            conjugate.second_transposed(own, grad_x, ks)
+            kernel.transposed(some, grad_k, room)
+        grad_x = tiles.lay_out_transposed(conjugate.first_transposed(grad_x), x.shape[2:])
+        grad_functions, grad_mixed = room
         grad_weight = grad_mixed.view(-1, *weight.shape[1::-1]).permute(2, 1, 0)
         return grad_x, self._functions_transposed(grad_functions, basis), grad_weight
 
-    def functions(self, basis: Tensor) -> Tensor:
-        """The functions' spectra: (H, *k) -> (K1, 2 N2, H)."""
-        side = _Side.of_kernel(self.tiles, self.dilation, basis)
+    def kernel(self, basis: Tensor, weight: Tensor) -> Mixture:
+        """The kernel's spectrum, conjugated, from basis (H, *k) and weight (O, C, H)."""
+        side = _Side.of_kernel(self.tiles, self.dilation, basis, conjugate=True)
         rows = side.first(basis.movedim(0, -1)[None].contiguous())
-        return side.second(rows, slice(None)).view(rows.shape[2], -1, basis.shape[0])
+        functions = side.second(rows, slice(None)).flatten(0, 1)  # (K1 N2, H)
+        return Mixture(functions, weight.permute(2, 1, 0))
+
+    def _frequencies(self, ks: slice) -> slice:
+        """All frequencies of the second axis at some of the first."""
+        each = self.tiles.lengths[1]
+        return slice(ks.start * each, ks.stop * each)
 
     def _functions_transposed(self, grad: Tensor, basis: Tensor) -> Tensor:
         side = _Side.of_kernel(self.tiles, self.dilation, basis)
         rows = side.empty(1, basis.shape[0], basis)
+        grad = torch.complex(*grad.unbind(1))  # from (K1 N2, 2, H)
         side.second_transposed(grad, rows, slice(None))
         return side.first_transposed(rows)[0].movedim(-1, 0)
 
@@ -115,20 +125,22 @@ class _Side:
     whole: tuple[int, int]  # samples per axis
 
     @classmethod
-    def of_inputs(cls, tiles: Tiles, like: Tensor) -> _Side:
+    def of_inputs(cls, tiles: Tiles, like: Tensor, conjugate: bool = False) -> _Side:
         positions = [range(n) for n in tiles.taken]
-        return cls._make(tiles, positions, tiles.covered, like)
+        return cls._make(tiles, positions, tiles.covered, like, conjugate)
 
     @classmethod
-    def of_outputs(cls, tiles: Tiles, like: Tensor) -> _Side:
+    def of_outputs(cls, tiles: Tiles, like: Tensor, conjugate: bool = False) -> _Side:
         positions = [range(n) for n in tiles.step]
-        return cls._make(tiles, positions, tiles.given, like, inverse=True)
+        return cls._make(tiles, positions, tiles.given, like, conjugate, inverse=True)
 
     @classmethod
-    def of_kernel(cls, tiles: Tiles, dilation: tuple[int, ...], basis: Tensor) -> _Side:
+    def of_kernel(
+        cls, tiles: Tiles, dilation: tuple[int, ...], basis: Tensor, conjugate: bool = False
+    ) -> _Side:
         size = tuple(basis.shape[1:])
         positions = [range(lag, lag + d * k, d) for k, lag, d in zip(size, tiles.lags, dilation)]
-        return cls._make(tiles.single(), positions, size, basis)
+        return cls._make(tiles.single(), positions, size, basis, conjugate)
 
     @classmethod
     def _make(
@@ -137,11 +149,13 @@ class _Side:
         positions: Sequence[range],
         whole: tuple[int, int],
         like: Tensor,
+        conjugate: bool,
         inverse: bool = False,
     ) -> _Side:
         a, b = positions
-        first = first_matrix(tiles.lengths, a, inverse, like.dtype, like.device)
-        second = second_matrix(tiles.lengths, b, like.dtype, like.device)
+        how = conjugate, like.dtype, like.device
+        first = first_matrix(tiles.lengths, a, inverse, *how)
+        second = second_matrix(tiles.lengths, b, *how)
         return cls(tiles, first, second, (len(a), len(b)), whole)
 
     def empty(self, batch: int, channels: int, like: Tensor) -> Tensor:
@@ -158,26 +172,18 @@ class _Side:
         return self.tiles.first_transposed(rows, self.first_matrix, self.taken, self.whole)
 
     def second(self, rows: Tensor, ks: slice) -> Tensor:
-        """Transform the second axis at some frequencies of the first: (f, 2, B J, C)."""
-        chosen = rows.flatten(0, 1)[:, ks].permute(1, 2, 3, 0, 4).flatten(1, 2)  # (k, 2 w, B J, C)
-        matrices = self.second_matrix.expand(len(chosen), -1, -1)
-        return torch.bmm(matrices, chosen.flatten(2)).view(-1, 2, *chosen.shape[2:])
+        """Transform the second axis at some frequencies of the first: (f, B J, C), complex."""
+        chosen = rows.flatten(0, 1)[:, ks].permute(2, 1, 3, 0, 4)  # (2, k, w, B J, C)
+        turned = self.second_matrix.new_empty(chosen.shape[1:])
+        torch.complex(*chosen, out=turned)
+        matrices = self.second_matrix.expand(len(turned), -1, -1)
+        return torch.bmm(matrices, turned.flatten(2)).view(-1, *turned.shape[2:])
 
     def second_transposed(self, spectrum: Tensor, rows: Tensor, ks: slice) -> None:
         """The gradient of `second`, written into `rows` (B, J, K1, 2, w, C)."""
         place = rows.flatten(0, 1)[:, ks]  # (B J, k, 2, w, C)
         batch, count, _, width, channels = place.shape
-        matrices = self.second_matrix.T.expand(count, -1, -1)
+        matrices = self.second_matrix.mH.resolve_conj().expand(count, -1, -1)
         back = torch.bmm(matrices, spectrum.view(count, -1, batch * channels))
-        place.copy_(back.view(count, 2, width, batch, channels).permute(3, 0, 1, 2, 4))
-
-
-def _mixing(weight: Tensor) -> Tensor:
-    """The weight (O, C, H) as (H, C O)."""
-    return weight.permute(2, 1, 0).flatten(1).contiguous()
-
-
-def _write_out(functions: Tensor, mixed: Tensor, weight: Tensor) -> Tensor:
-    """The kernel's spectrum at some frequencies, real above imaginary parts: (f, 2 C, O)."""
-    out, channels = weight.shape[:2]
-    return (functions.flatten(0, 1) @ mixed).view(-1, 2 * channels, out)
+        parts = torch.view_as_real(back).view(count, width, batch, channels, 2)
+        place.copy_(parts.permute(2, 0, 4, 1, 3))

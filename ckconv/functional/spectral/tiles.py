@@ -132,37 +132,42 @@ def first_matrix(
     lengths: tuple[int, int],
     positions: range,
     inverse: bool,
+    conjugate: bool,
     dtype: torch.dtype,
     device: torch.device,
 ) -> Tensor:
     """Cosines and minus sines of the first axis at `positions`: (2 K1, positions).
 
-    With `inverse` times the weights of the inverse transform over both axes, for whose gradient
-    it stands.
+    With `conjugate` sines. With `inverse` times the weights of the inverse transform over both
+    axes, for whose gradient it stands.
     """
     n = lengths[0]
-    angle = _angles(torch.arange(n // 2 + 1), positions, n)
-    pair = torch.stack((angle.cos(), -angle.sin()), dim=1)  # (K1, 2, positions)
+    turns = _turns(torch.arange(n // 2 + 1), positions, n, conjugate)
+    pair = torch.view_as_real(turns).transpose(1, 2)  # (K1, 2, positions)
     if inverse:
         share = torch.full((n // 2 + 1, 1, 1), 2 / math.prod(lengths), dtype=torch.float64)
         share[0] /= 2  # this one and the next have no mirror image
         if n % 2 == 0:
             share[-1] /= 2
         pair = pair * share
-    return pair.flatten(0, 1).to(device, dtype)
+    return pair.flatten(0, 1).to(device, dtype).contiguous()
 
 
 @remembered
 def second_matrix(
-    lengths: tuple[int, int], positions: range, dtype: torch.dtype, device: torch.device
+    lengths: tuple[int, int],
+    positions: range,
+    conjugate: bool,
+    dtype: torch.dtype,
+    device: torch.device,
 ) -> Tensor:
-    """The complex transform of the second axis at `positions`: (2 N2, 2 positions), real."""
-    angle = _angles(torch.arange(lengths[1]), positions, lengths[1])
-    cos, sin = angle.cos(), angle.sin()
-    rows = torch.stack((torch.stack((cos, sin), 1), torch.stack((-sin, cos), 1)), 1)
-    return rows.flatten(0, 1).flatten(1).to(device, dtype)  # from (N2, 2, 2, positions)
+    """The complex transform of the second axis at `positions`: (N2, positions)."""
+    turns = _turns(torch.arange(lengths[1]), positions, lengths[1], conjugate)
+    return turns.to(device, dtype.to_complex())
 
 
-def _angles(frequencies: Tensor, positions: range, n: int) -> Tensor:
+def _turns(frequencies: Tensor, positions: range, n: int, conjugate: bool) -> Tensor:
+    """exp(-2 pi i f t / n), or its conjugate: (frequencies, positions)."""
     turns = frequencies[:, None] * torch.tensor(positions) % n
-    return turns.double() * (2 * math.pi / n)  # (frequencies, positions)
+    angle = turns.double() * ((2 if conjugate else -2) * math.pi / n)
+    return torch.polar(torch.ones_like(angle), angle)

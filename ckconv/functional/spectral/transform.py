@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Transform:
-    """Real Fourier transforms over the last axes, of `lengths`, as rows of numbers.
+    """Real Fourier transforms over the last axes, of `lengths`, with the frequencies in front.
 
-    A spectrum is a real matrix (2 F, R), real parts of a frequency above its imaginary ones, the
-    frequencies in front: the layout that mixing channels wants.
+    A spectrum is a matrix (F, R) of complex numbers, the layout that mixing channels wants, seen as
+    real ones (F, R, 2).
 
     Args:
         lengths: samples per axis.
@@ -36,23 +36,23 @@ class Transform:
     inside: float = 1.0
 
     def forward(self, x: Tensor) -> Tensor:
-        """(..., *lengths) -> (2 F, R)."""
+        """(..., *lengths) -> (F, R, 2)."""
         hat = torch.fft.rfftn(x.contiguous(), dim=self._axes)
-        numbers = torch.view_as_real(hat).flatten(-len(self.lengths) - 1)  # (..., 2 F)
-        rows = _transposed(numbers.flatten(0, -2))
+        numbers = torch.view_as_real(hat).flatten(-len(self.lengths) - 1, -2)  # (..., F, 2)
+        numbers = _transposed(numbers.flatten(0, -3))
         if self.is_even and not self.scaled:
-            return rows
+            return numbers
         # PyTorch divides a real transform in a pass of its own, which takes longer than this one.
         divided_by = math.prod(self.lengths) if self.scaled else 1
-        return rows.mul_(self._shares(rows)[:, None] / divided_by)
+        return numbers.mul_(self._shares(numbers)[:, None, None] / divided_by)
 
-    def inverse(self, rows: Tensor) -> Tensor:
-        """(2 F, R) -> (R, *lengths)."""
-        flat = _transposed(rows)
+    def inverse(self, numbers: Tensor) -> Tensor:
+        """(F, R, 2) -> (R, *lengths)."""
+        flat = _transposed(numbers)
         if not self.is_even:
-            flat = flat.mul_(self._shares(rows))
+            flat = flat.mul_(self._shares(numbers)[:, None])
         freq = *self.lengths[:-1], self.lengths[-1] // 2 + 1
-        hat = torch.view_as_complex(flat.unflatten(1, (*freq, 2)))
+        hat = torch.view_as_complex(flat.unflatten(1, freq))
         norm = "backward" if self.scaled else "forward"
         return torch.fft.irfftn(hat, s=self.lengths, dim=self._axes, norm=norm)
 
@@ -71,14 +71,14 @@ class Transform:
         return tuple(range(-len(self.lengths), 0))
 
     def _shares(self, like: Tensor) -> Tensor:
-        """The factors of a spectrum's numbers: (2 F,)."""
+        """The factors of a spectrum's numbers: (F,)."""
         n = self.lengths[-1]
         shares = like.new_full((n // 2 + 1,), self.inside)
         shares[[0] if n % 2 else [0, n // 2]] = self.ends
-        return shares.repeat_interleave(2).repeat(math.prod(self.lengths[:-1]))
+        return shares.repeat(math.prod(self.lengths[:-1]))
 
 
-class _Rows(torch.autograd.Function):
+class _Spectra(torch.autograd.Function):
     """`Transform.forward`, or with `is_inverse` its inverse, whose gradients are each other."""
 
     generate_vmap_rule = True
@@ -95,32 +95,36 @@ class _Rows(torch.autograd.Function):
     @staticmethod
     def backward(ctx, grad: Tensor) -> tuple[Tensor, None, None]:  # noqa: ANN001
         adjoint = ctx.transform.adjoint(ctx.is_inverse)
-        return _Rows.apply(grad, adjoint, not ctx.is_inverse).view(ctx.shape), None, None
+        return _Spectra.apply(grad, adjoint, not ctx.is_inverse).view(ctx.shape), None, None
 
     @staticmethod
     def jvp(ctx, tangent: Tensor, *_: None) -> Tensor:  # noqa: ANN001
-        return _Rows.apply(tangent, ctx.transform, ctx.is_inverse)
+        return _Spectra.apply(tangent, ctx.transform, ctx.is_inverse)
 
 
-def spectrum(x: Float[Tensor, "*rows_lengths"], lengths: tuple[int, ...]) -> Float[Tensor, "F2 R"]:
-    """The spectra of real arrays (..., *lengths), over all axes of `lengths`, as (2 F, R)."""
+def spectrum(x: Float[Tensor, "*rows_lengths"], lengths: tuple[int, ...]) -> Float[Tensor, "F R 2"]:
+    """The spectra of real arrays (..., *lengths), over all axes of `lengths`, as (F, R, 2)."""
     if torch.compiler.is_compiling():  # it knows no functions with a forward derivative
         return Transform(lengths).forward(x)
-    return _Rows.apply(x, Transform(lengths), False)
+    return _Spectra.apply(x, Transform(lengths), False)
 
 
 def from_spectrum(
-    rows: Float[Tensor, "F2 R"], lengths: tuple[int, ...]
+    numbers: Float[Tensor, "F R 2"], lengths: tuple[int, ...]
 ) -> Float[Tensor, " R *lengths"]:
-    """The real arrays (R, *lengths) of spectra (2 F, R)."""
+    """The real arrays (R, *lengths) of spectra (F, R, 2)."""
     if torch.compiler.is_compiling():
-        return Transform(lengths, scaled=True).inverse(rows)
-    return _Rows.apply(rows, Transform(lengths, scaled=True), True)
+        return Transform(lengths, scaled=True).inverse(numbers)
+    return _Spectra.apply(numbers, Transform(lengths, scaled=True), True)
 
 
-def _transposed(matrix: Tensor) -> Tensor:
-    """A copy that is transposed in memory. PyTorch has a fast one for exactly this layout."""
-    return matrix.T.clone(memory_format=torch.contiguous_format)
+def _transposed(numbers: Tensor) -> Tensor:
+    """A copy (N, M, 2) of complex numbers (M, N, 2), transposed in memory."""
+    if torch.compiler.is_compiling():  # it writes no code for complex numbers
+        return numbers.transpose(0, 1).contiguous()
+    matrix = torch.view_as_complex(numbers.contiguous())
+    # PyTorch has a fast copy for exactly this layout, which moves a pair at once.
+    return torch.view_as_real(matrix.T.clone(memory_format=torch.contiguous_format))
 
 
 def lay_out(kernel: Tensor, frames: Frames, dilation: Sequence[int]) -> Tensor:

@@ -90,7 +90,7 @@ def test_gradients_of_the_spectral_path_match(size, kernel_size, causal):
 def test_hand_made_gradient_passes_gradcheck():
     torch.manual_seed(0)
     for groups in (1, 2):
-        x = torch.randn(3 * groups, 2, 2, 3, dtype=torch.float64, requires_grad=True)
+        x = torch.randn(3 * groups, 2, 3, 2, dtype=torch.float64, requires_grad=True)
         basis = torch.randn(3, 2, 2, dtype=torch.float64, requires_grad=True)
         weight = torch.randn(2, groups, 3, 2, dtype=torch.float64, requires_grad=True)
         with F.using(chunk=12 * groups):
