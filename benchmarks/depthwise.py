@@ -1,12 +1,13 @@
 """Training steps of a depthwise layer: ours, by groups of `nn.Conv`, and by a plain FFT.
 
-    python benchmarks/depthwise.py [--rounds 3] [--threads 1]
+    python benchmarks/depthwise.py [--rounds 3] [--threads 1] [--clock cpu|wall]
 
 `SepFlexConv` with kernels of the given size, uncropped, forward and backward. The other two
 convolve with the same sampled kernels, so that all else of a step is the same; "all else" is a step
 whose convolution hands its input on, which is what no way of convolving can fall below. Processor
 time, the least of the rounds, the ways in turn, so that other programs on the machine disturb
-least. The system's share of it is what it takes to hand out new memory.
+least. The system's share of it is what it takes to hand out new memory. By `--clock wall` the time
+that passes, which says more of several threads.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ import math
 import os
 import resource
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # waiting threads sleep: as programs set it
@@ -77,6 +80,21 @@ WAYS = {
 }
 
 
+Clock = Callable[[], tuple[float, ...]]
+
+
+def processor_seconds() -> tuple[float, float]:
+    """Of this process until now: the program's and the system's."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime, used.ru_stime
+
+
+CLOCKS = {  # and what a table says of it
+    "cpu": (processor_seconds, "Processor ms, in brackets the system's share."),
+    "wall": (lambda: (time.perf_counter(),), "Wall ms."),
+}
+
+
 class Problem:
     """A layer, its input, and the gradient of its output."""
 
@@ -88,33 +106,33 @@ class Problem:
         self.x, self.grad = torch.randn(shape, requires_grad=True), torch.randn(shape)
         self.multiplications = math.prod(shape) * size**dim
 
-    def step(self, way: object) -> tuple[float, float]:
-        """Processor seconds of a step, those of the program and those of the system."""
-        start = resource.getrusage(resource.RUSAGE_SELF)
+    def step(self, way: object, clock: Clock) -> tuple[float, ...]:
+        """Seconds of a step, by parts."""
+        start = clock()
         with F.using(backend=way):
             self.layer(self.x).backward(self.grad)
-        end = resource.getrusage(resource.RUSAGE_SELF)
-        return end.ru_utime - start.ru_utime, end.ru_stime - start.ru_stime
+        return tuple(end - begun for begun, end in zip(start, clock()))
 
 
-def measure(problem: Problem, rounds: int) -> dict[str, tuple[float, float]]:
-    """The least time of each way, the program's and the system's; the ways in turn."""
+def measure(problem: Problem, rounds: int, clock: Clock) -> dict[str, tuple[float, ...]]:
+    """The least time of each way, by the clock's parts; the ways in turn."""
     ways = dict(WAYS)
     if problem.multiplications > DIRECT_LIMIT:
         del ways["nn.Conv by groups"]
     times = {label: [] for label in ways}
     for _ in range(rounds):
         for label, way in ways.items():
-            times[label].append(problem.step(way))
+            times[label].append(problem.step(way, clock))
     return {label: min(found, key=sum) for label, found in times.items()}
 
 
-def row(name: str, times: dict[str, tuple[float, float]]) -> str:
+def row(name: str, times: dict[str, tuple[float, ...]]) -> str:
     """A line of the table."""
     total = {label: sum(parts) for label, parts in times.items()}
     gain = min(t for label, t in total.items() if label not in ("ours", "all else"))
+    shares = {label: f" ({1e3 * parts[1]:,.0f})" for label, parts in times.items() if parts[1:]}
     cells = [
-        f"{1e3 * total[label]:,.0f} ({1e3 * times[label][1]:,.0f})" if label in times else "-"
+        f"{1e3 * total[label]:,.0f}{shares.get(label, '')}" if label in times else "-"
         for label in WAYS
     ]
     return f"| {name} | {' | '.join(cells)} | {gain / total['ours']:.1f} |"
@@ -124,13 +142,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--clock", choices=CLOCKS, default="cpu")
     args = parser.parse_args()
+    clock, unit = CLOCKS[args.clock]
     torch.set_num_threads(args.threads)
-    print("Processor ms, in brackets the system's share.\n")
+    print(f"{unit}\n")
     print("| kernel, input | " + " | ".join(WAYS) + " | gain |")
     print("| --- |" + " ---: |" * (len(WAYS) + 1))
     for name, (shape, size) in WORKLOADS.items():
-        times = measure(Problem(shape, size), args.rounds)
+        times = measure(Problem(shape, size), args.rounds, clock)
         print(row(f"{name}, batch {shape[0]}, {shape[1]} channels", times), flush=True)
 
 
