@@ -18,6 +18,19 @@ def _extended(x: Tensor, axis: int, before: int, after: int) -> Tensor:
     return torch.cat((x.narrow(axis, n - before, before), x, x.narrow(axis, 0, after)), axis)
 
 
+def folded(grad: Tensor, axis: int, first: int, n: int, before: int, after: int) -> Tensor:
+    """The gradient for n samples that stand from `first` on, so many of them again at both ends.
+
+    A part of `grad`, which it may overwrite.
+    """
+    x = grad.narrow(axis, first, n)
+    if before:
+        x.narrow(axis, n - before, before).add_(grad.narrow(axis, first - before, before))
+    if after:
+        x.narrow(axis, 0, after).add_(grad.narrow(axis, first + n, after))
+    return x
+
+
 def _folded(grad: Tensor, axis: int, before: int, after: int) -> Tensor:
     """The gradient of `_extended`; that of its pieces takes ten times as long."""
     n = grad.shape[axis] - before - after

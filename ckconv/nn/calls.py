@@ -118,7 +118,8 @@ def refuse_export(layer: CKConv) -> None:
     """
     # not `torch.compiler.is_exporting()`, which is also true where code is compiled
     is_exporting = getattr(torch.compiler, "_is_exporting_flag", False)
-    if is_exporting or torch.onnx.is_in_onnx_export():
+    is_traced = not torch.compiler.is_compiling() and torch.jit.is_tracing()
+    if is_exporting or is_traced or torch.onnx.is_in_onnx_export():
         raise UsageError(_EXPORT.format(type(layer).__name__))
 
 

@@ -234,6 +234,7 @@ EXPORTERS = {
     "strict": lambda model, x: torch.export.export(model, (x,), strict=True),
     "onnx": lambda model, x: torch.onnx.export(model, (x,), io.BytesIO(), dynamo=False),
     "script": lambda model, x: torch.jit.script(model),
+    "trace": lambda model, x: torch.jit.trace(model, x),
 }
 
 

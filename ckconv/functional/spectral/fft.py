@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from ckconv.functional.finite import split_off
@@ -32,8 +31,7 @@ def fft_conv(
     axes = tuple(range(2, x.ndim))
     x, blight = split_off(x, geometry, kernel_size)
     x, geometry = geometry.extend(x, but=frames.wrapped)
-    lead = [side for before in reversed(frames.before) for side in (before, 0)]
-    x_hat = torch.fft.rfftn(F.pad(x, lead), s=frames.lengths, dim=axes)  # (B, C, *freq)
+    x_hat = torch.fft.rfftn(frames.split(x)[:, 0], dim=axes)  # (B, C, *freq)
     k_hat = kernel_fft(kernel, frames, geometry.dilation)  # (O, C / groups, *freq)
     y_hat = mix_channels(x_hat, k_hat)  # (B, O, *freq)
     y = torch.fft.irfftn(y_hat, s=frames.lengths, dim=axes)

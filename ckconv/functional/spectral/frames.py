@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache, wraps
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from ckconv.functional.wrapping import folded, wrapped
 
 
 def remembered(function: Callable) -> Callable:
@@ -29,7 +31,9 @@ class Frames:
 
     A sequence may be cut into `count` overlapping frames that give `step` samples each
     (overlap-save); images are one frame. An axis whose padding is circular needs none: the
-    transform wraps by itself, the kernel's first sample `wrap` samples before the input's.
+    transform wraps by itself, the kernel's first sample `wrap` samples before the input's. Where
+    it does not, for `wrap` is None, `extension` samples of the input's other end are put to its
+    ends, those in front among the `before`.
     """
 
     lengths: tuple[int, ...]
@@ -38,6 +42,7 @@ class Frames:
     count: int = 1
     step: int = 0
     wrap: tuple[int | None, ...] = ()
+    extension: tuple[tuple[int, int], ...] = ()
 
     @property
     def numbers(self) -> int:
@@ -46,20 +51,33 @@ class Frames:
 
     @property
     def wrapped(self) -> tuple[int, ...]:
-        """The axes that wrap."""
-        return tuple(axis for axis, shift in enumerate(self.wrap) if shift is not None)
+        """The axes whose circular padding these transforms see to."""
+        shifted = {axis for axis, shift in enumerate(self.wrap) if shift is not None}
+        return tuple(shifted | {axis for axis, sides in enumerate(self.extension) if any(sides)})
 
-    def cut(self, length: int, span: int, before: tuple[int]) -> Frames:
-        """The same in frames of `length`, for a kernel of `span` and so many zeros in front."""
+    def cut(
+        self,
+        length: int,
+        span: int,
+        before: tuple[int],
+        extension: tuple[tuple[int, int], ...] = (),
+    ) -> Frames:
+        """The same in frames of `length`, for a kernel of `span` and so many samples in front."""
         step = length - span + 1
         if step < 1:
             raise ValueError(
                 f"frames={length}: a kernel of {span} samples needs transforms at least as long"
             )
-        return Frames((length,), before, self.out, math.ceil(self.out[0] / step), step)
+        count = math.ceil(self.out[0] / step)
+        return Frames((length,), before, self.out, count, step, extension=extension)
 
     def split(self, x: Tensor) -> Tensor:
-        """(B, C, *size) -> (B, J, C, *lengths), padded with zeros."""
+        """(B, C, *size) -> (B, J, C, *lengths), padded."""
+        if any(any(sides) for sides in self.extension):
+            bare = [n - sides[0] for n, sides in zip(self.before, self.extension)]
+            for axis, sides in enumerate(self.extension, start=2):
+                x = wrapped(x, axis, *sides) if any(sides) else x
+            return replace(self, before=tuple(bare), extension=()).split(x)
         if self.count > 1:
             span = (self.count - 1) * self.step + self.lengths[0]
             padded = F.pad(x, (self.before[0], span - x.shape[2] - self.before[0]))
@@ -75,7 +93,13 @@ class Frames:
             pieces = _overlap_add(pieces.transpose(1, 2), self.step)  # (B, C, span)
         else:
             pieces = pieces[:, 0]
-        return pieces[(..., *(slice(b, b + n) for b, n in zip(self.before, size)))]
+        for axis, (first, n) in enumerate(zip(self.before, size), start=2):
+            pieces = folded(pieces, axis, first, n, *self.extended(axis - 2))
+        return pieces
+
+    def extended(self, axis: int) -> tuple[int, int]:
+        """The `extension` of an axis."""
+        return self.extension[axis] if self.extension else (0, 0)
 
     def join_transposed(self, grad: Tensor) -> Tensor:
         """The gradient of `join`: (B, O, *out) -> (B, J, O, *lengths)."""
@@ -115,19 +139,22 @@ def whole_frames(
 ) -> Frames:
     """One transform per channel; arguments as for `plan_frames`, `fast` for `transform_lengths`."""
     out = tuple(n + a + b - k + 1 for n, k, (a, b) in zip(size, span, pad))
-    lengths, before, wrap = [], [], []
+    lengths, before, wrap, extension = [], [], [], []
     for axis, (n, k, sides) in enumerate(zip(size, span, pad)):
+        extension.append((0, 0))
         if axis in circular and out[axis] <= n and is_smooth(n, _WRAPPED_PRIMES):
             lengths.append(n)
             wrap.append(sides[0])
             before.append(0)
             continue
-        if axis in circular:  # written out first
+        first = sides[0]
+        if axis in circular:
+            first, extension[axis] = (first, sides) if max(sides) <= n else (0, (0, 0))
             n, sides = n + sum(sides), (0, 0)
         lengths += transform_lengths((n,), (k,), (sides,), fast or fast_length)
         wrap.append(None)
-        before.append(sides[0])
-    return Frames(tuple(lengths), tuple(before), out, wrap=tuple(wrap))
+        before.append(first)
+    return Frames(tuple(lengths), tuple(before), out, wrap=tuple(wrap), extension=tuple(extension))
 
 
 @remembered

@@ -44,13 +44,15 @@ def best_frames(
     whole = whole_frames(x_shape[2:], kernel_shape[2:], pad, circular, fast)
     if len(pad) > 1 or frame == 0:
         return whole
-    before = (0,) if circular else whole.before
+    before, extension = whole.before, ()
+    if circular:
+        before, extension = ((pad[0][0],), pad) if max(pad[0]) <= x_shape[2] else ((0,), ())
     if frame is not None:
-        return whole.cut(frame, kernel_shape[2], before)
+        return whole.cut(frame, kernel_shape[2], before, extension)
     candidates = [whole]
     for length in _frame_lengths(whole.lengths[0]):
         if length - kernel_shape[2] + 1 >= length // 4:
-            candidates.append(whole.cut(length, kernel_shape[2], before))
+            candidates.append(whole.cut(length, kernel_shape[2], before, extension))
     cost = CostModel(device)
     seconds = [cost.spectral(x_shape, kernel_shape, f, functions) for f in candidates]
     return candidates[seconds.index(min(seconds))]

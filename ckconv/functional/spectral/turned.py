@@ -8,13 +8,19 @@ turning and cropping are one copy, which leaves out lines of zeros and lines tha
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from ckconv.functional.spectral.frames import Frames
+from ckconv.functional.wrapping import folded, wrapped
+
+
+def _none(axis: int) -> tuple[int, int]:
+    """No axis is extended."""
+    return 0, 0
 
 
 class Turned:
@@ -37,14 +43,14 @@ class Turned:
         """x (b, c, *size) -> (b, J, c, 1, *freq)."""
         if self.frames.count > 1:
             return torch.fft.rfft(self.frames.split(x.contiguous())).unsqueeze(3)
-        return self._forward(x, self.frames.before)[:, None, :, None]
+        return self._forward(x, self.frames.before, self.frames.extended)[:, None, :, None]
 
     def inputs_back(self, x_hat: Tensor, size: Sequence[int]) -> Tensor:
         """The gradient of `inputs`: (b, J, c, *freq) -> (b, c, *size)."""
         if self.frames.count > 1:
             pieces = torch.fft.irfft(x_hat, n=self.frames.lengths[0])
             return self.frames.split_transposed(pieces, size)
-        return self._back(x_hat[:, 0], self.frames.before, size)
+        return self._back(x_hat[:, 0], self.frames.before, size, self.frames.extended)
 
     def outputs(self, grad: Tensor) -> Tensor:
         """The gradient of `outputs_back`: (b, c, M, *out) -> (b, J, c, M, *freq)."""
@@ -68,39 +74,61 @@ class Turned:
         """The gradient of `kernels`: (c, M, *freq) -> (c, M, *k)."""
         return self._back(k_hat, self._start, size)
 
-    def _forward(self, x: Tensor, before: Sequence[int]) -> Tensor:
-        """Transform samples (..., *size) that stand after so many zeros per axis."""
+    def _forward(
+        self, x: Tensor, before: Sequence[int], extended: Callable[[int], tuple[int, int]] = _none
+    ) -> Tensor:
+        """Transform samples (..., *size) that stand after so many others per axis."""
         lengths = self.frames.lengths
         dim = len(lengths)
         if self.together:
-            x = F.pad(x, [side for n in reversed(before) for side in (n, 0)])
+            for axis in range(dim):
+                x = wrapped(x, axis - dim, *extended(axis)) if any(extended(axis)) else x
+            zeros = [first - extended(axis)[0] for axis, first in enumerate(before)]
+            x = F.pad(x, [side for n in reversed(zeros) for side in (n, 0)])
             return torch.fft.rfftn(x, s=lengths, dim=tuple(range(-dim, 0)))
-        x_hat = torch.fft.rfft(self._padded(x, before[-1], lengths[-1]))
+        x_hat = torch.fft.rfft(self._padded(x, before[-1], lengths[-1], *extended(dim - 1)))
         for axis in reversed(range(dim - 1)):
             turned = x_hat.movedim(axis - dim, -1)
-            x_hat = torch.fft.fft(self._padded(turned, before[axis], lengths[axis]))
+            padded = self._padded(turned, before[axis], lengths[axis], *extended(axis))
+            x_hat = torch.fft.fft(padded)
         return x_hat
 
-    def _back(self, x_hat: Tensor, before: Sequence[int], size: Sequence[int]) -> Tensor:
+    def _back(
+        self,
+        x_hat: Tensor,
+        before: Sequence[int],
+        size: Sequence[int],
+        extended: Callable[[int], tuple[int, int]] = _none,
+    ) -> Tensor:
         """The samples (..., *size) that stand after so many others per axis."""
         lengths = self.frames.lengths
         dim = len(lengths)
-        parts = [slice(first, first + n) for first, n in zip(before, size)]
+        parts = [(first, n, *extended(axis)) for axis, (first, n) in enumerate(zip(before, size))]
         if self.together:
-            return torch.fft.irfftn(x_hat, s=lengths, dim=tuple(range(-dim, 0)))[(..., *parts)]
+            x = torch.fft.irfftn(x_hat, s=lengths, dim=tuple(range(-dim, 0)))
+            for axis, part in enumerate(parts):
+                x = folded(x, axis - dim, *part)
+            return x
         for axis in range(dim - 1):
-            turned = torch.fft.ifft(x_hat)[..., parts[axis]].movedim(-1, axis - dim)
+            turned = folded(torch.fft.ifft(x_hat), -1, *parts[axis]).movedim(-1, axis - dim)
             x_hat = turned.contiguous()
-        return torch.fft.irfft(x_hat, n=lengths[-1])[..., parts[-1]]
+        return folded(torch.fft.irfft(x_hat, n=lengths[-1]), -1, *parts[-1])
 
-    def _padded(self, x: Tensor, before: int, length: int) -> Tensor:
-        """x (..., n) among zeros: (..., length), in memory that the next such call overwrites."""
+    def _padded(self, x: Tensor, first: int, length: int, before: int, after: int) -> Tensor:
+        """x (..., n) from `first` on among zeros, and so many of its samples at its other ends.
+
+        (..., length), in memory that the next such call overwrites.
+        """
         n = x.shape[-1]
         if n == length:
             return x.contiguous()
-        key = before, length, x.shape, x.dtype
+        key = first, length, before, after, x.shape, x.dtype
         if key not in self._zeros:
             self._zeros[key] = x.new_zeros(*x.shape[:-1], length)
         buffer = self._zeros[key]
-        buffer[..., before : before + n] = x
+        buffer[..., first : first + n] = x
+        if before:
+            buffer[..., first - before : first] = x[..., n - before :]
+        if after:
+            buffer[..., first + n : first + n + after] = x[..., :after]
         return buffer
