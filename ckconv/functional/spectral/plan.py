@@ -204,35 +204,35 @@ def _series(first: int, count: int, step: int) -> int:
 _LONGEST_FAST_KERNEL = 14  # beyond it, PyTorch's 2-D convolutions on a CPU take a slower path
 _FEWEST_CHANNELS = 6  # fewer take as long: they do not fill a vector register
 
-# Seconds per operation. The CPU's are a fit to 92 shapes on one thread of an x86 machine with AVX2,
-# images channels-last; `product*` to the 17 depthwise ones of them anew. The GPU's are estimates
-# from an H100-class chip's arithmetic, bandwidth and launch times, not measurements.
+# Seconds per operation. The CPU's are fitted to 135 shapes on one thread of an x86 machine with
+# AVX2, images channels-last. The GPU's are estimates from an H100-class chip's arithmetic, bandwidth
+# and launch times, not measurements.
 _RATES = {
     "cpu": {
-        "line": 4.31e-08,
-        "move": 1.98e-08,
-        "mix": 1.21e-10,
-        "write": 2.08e-10,
-        "sample": 2.12e-06,
-        "spectral_start": 2.89e-03,
-        "direct1d": 1.99e-10,
-        "direct2d": 8.97e-11,
-        "direct2d_long": 2.99e-10,
-        "direct3d": 3.34e-10,
-        "depthwise1d": 1.01e-09,
-        "depthwise2d": 5.05e-10,
-        "depthwise2d_long": 2.12e-09,
-        "depthwise3d": 3.90e-09,
-        "product1d": 1.35e-08,
-        "product2d": 1.20e-08,
-        "product3d": 9.00e-09,
-        "turn": 1.67e-10,
-        "place": 3.10e-09,
-        "blend": 4.65e-11,
-        "tiled_run": 6.60e-05,
-        "tiled_start": 3.56e-03,
-        "slide": 6.91e-10,
-        "direct_start": 1.66e-03,
+        "line": 9.58e-11,
+        "move": 1.60e-08,
+        "mix": 8.81e-11,
+        "write": 1.61e-10,
+        "sample": 1.60e-06,
+        "spectral_start": 3.64e-03,
+        "direct1d": 1.80e-10,
+        "direct2d": 7.27e-11,
+        "direct2d_long": 2.61e-10,
+        "direct3d": 2.61e-10,
+        "depthwise1d": 9.47e-10,
+        "depthwise2d": 4.81e-10,
+        "depthwise2d_long": 2.26e-09,
+        "depthwise3d": 3.03e-09,
+        "product1d": 5.20e-09,
+        "product2d": 1.30e-08,
+        "product3d": 1.16e-08,
+        "turn": 9.50e-11,
+        "place": 5.70e-09,
+        "blend": 7.31e-11,
+        "tiled_run": 6.83e-05,
+        "tiled_start": 4.81e-04,
+        "slide": 5.76e-10,
+        "direct_start": 1.10e-03,
     },
     "cuda": {
         "line": 1e-11,
