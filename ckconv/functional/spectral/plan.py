@@ -205,8 +205,8 @@ _LONGEST_FAST_KERNEL = 14  # beyond it, PyTorch's 2-D convolutions on a CPU take
 _FEWEST_CHANNELS = 6  # fewer take as long: they do not fill a vector register
 
 # Seconds per operation. The CPU's are fitted to 135 shapes on one thread of an x86 machine with
-# AVX2, images channels-last. The GPU's are estimates from an H100-class chip's arithmetic, bandwidth
-# and launch times, not measurements.
+# AVX2, images channels-last. The GPU's are estimates from an H100-class chip's arithmetic,
+# bandwidth and launch times, not measurements.
 _RATES = {
     "cpu": {
         "line": 9.58e-11,
