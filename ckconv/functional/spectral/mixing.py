@@ -53,7 +53,7 @@ def write_out(
     if torch.compiler.is_compiling():  # it writes no code for complex numbers
         re, im = (part @ weight.flatten(1) for part in basis.unbind(-1))  # (F, G C O)
         return torch.stack((re, -im), -1).view(-1, *weight.shape[2:], 2)
-    return torch.view_as_real(Mixture(_conjugate(basis), weight).spectrum())
+    return torch.view_as_real(Mixture(_conjugate(basis), weight).whole())
 
 
 def apply_spectrum(
@@ -86,7 +86,15 @@ class Mixture:
         self.rows = torch.stack((basis.real, basis.imag), 1)  # (F, 2, H)
         self.weight, self.shape = weight.flatten(1), weight.shape[-2:]
 
-    def spectrum(self, some: slice = slice(None)) -> Tensor:
+    def whole(self) -> Tensor:
+        """The spectrum at all frequencies, (F ..., C, O): little but itself exists meanwhile."""
+        count, width = self.rows.shape[0], self.weight.shape[1]
+        out = torch.empty(count, width, dtype=self.rows.dtype.to_complex(), device=self.rows.device)
+        for some in multilinear.runs(count, 2 * width, numbers_at_once(out.device)):
+            out[some] = self.spectrum(some).view(-1, width)
+        return out.view(-1, *self.shape)
+
+    def spectrum(self, some: slice) -> Tensor:
         """The spectrum, complex: (f ..., C, O)."""
         parts = self.rows[some].flatten(0, 1) @ self.weight
         return torch.complex(*parts.unflatten(0, (-1, 2)).unbind(1)).view(-1, *self.shape)

@@ -30,7 +30,7 @@ def by_products(
         return multilinear.apply(operation, x, basis, weight)
     spectrum = kernel.spectra.get(
         (tiles, dilation),
-        lambda: torch.view_as_real(operation.kernel(basis, weight).spectrum()),
+        lambda: torch.view_as_real(operation.kernel(basis, weight).whole()),
     )
     k_hat = torch.view_as_complex(spectrum).unflatten(0, (tiles.half, -1))
     return operation.applied(x, weight, lambda ks: k_hat[ks].flatten(0, 1))
