@@ -279,7 +279,6 @@ class Mask(nn.Module):
         """
         if self.sigma.is_meta:  # nothing is drawn there either
             return 1.0
-        before = self.sigma.max().item()
         if not self.is_unfitted:
             self.widen(size)
             return 1.0
@@ -288,7 +287,7 @@ class Mask(nn.Module):
             kept = min(max(AUTO_SHARE * half, AUTO_SAMPLES[0]), AUTO_SAMPLES[1])
             own = kept / (half * self.reach(self.threshold))
             self.sigma[axis] = AUTO_TIME if axis == self.causal_axis else min(own, 1.0)
-        return min(1.0, UNDER_MASK * self.sigma.max().item()) / (UNDER_MASK * before)
+        return min(1.0, UNDER_MASK * self.sigma.max().item()) / (UNDER_MASK * NOMINAL_SIGMA)
 
     @torch.no_grad()
     def widen(self, size: Sequence[int]) -> None:
