@@ -92,8 +92,8 @@ class SchedulerParams:
 @dataclass
 class Train:
     do: bool = True
-    epochs: int = number(25, at_least=0, at_most=MANY)
-    batch_size: int = number(64, at_least=1, at_most=MANY)
+    epochs: int = number(20, at_least=0, at_most=MANY)
+    batch_size: int = number(32, at_least=1, at_most=MANY)
     lr: float = number(0.01, over=0, at_most=1e30)
     augment: str | None = None
     optimizer: str = "Adam"

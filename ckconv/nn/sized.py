@@ -132,7 +132,9 @@ class Sized(nn.Module):
         elif balances:
             axes = self.axes(crop, size)
             positions = torch.stack(torch.meshgrid(*axes, indexing="ij")).flatten(1)  # (dim, N)
-            self.generator.balance(positions, self.mask(axes).flatten(), self.kernel_channels[1])
+            step = positions.new_tensor([2 / max(n - 1, 1) for n in size])
+            weighting, channels = self.mask(axes).flatten(), self.kernel_channels[1]
+            self.generator.balance(positions, weighting, channels, step)
 
     @torch.no_grad()
     def set_resolution(self, ratio: float | Sequence[float]) -> None:

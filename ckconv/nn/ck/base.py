@@ -139,9 +139,15 @@ class Generator(nn.Module):
         """Scale a new generator's values for a convolution that adds up so many products."""
 
     def balance(
-        self, positions: Float[Tensor, "dim N"], weighting: Float[Tensor, " N"], channels: int
+        self,
+        positions: Float[Tensor, "dim N"],
+        weighting: Float[Tensor, " N"],
+        channels: int,
+        step: Float[Tensor, " dim"],
     ) -> None:
-        """Rescale new weights for a kernel of N masked positions, of so many channels per group.
+        """Fit new weights to a kernel of N masked positions, of so many channels per group.
+
+        `step` is the distance of neighbouring positions, per axis.
 
         Generators that begin well without do nothing.
         """

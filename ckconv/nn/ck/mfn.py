@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from jaxtyping import Float
 
 FOURIER_INPUT_SCALE = 256.0
+SHARED_WIDTH = 0.6  # of Gaussians that share samples out, in sides of a share
 
 
 class FourierFilter(nn.Module):
@@ -77,6 +78,36 @@ class GaborFilter(FourierFilter):
     def offsets(self, positions: Float[Tensor, "dim N"]) -> Float[Tensor, "H dim N"]:
         """Positions relative to the filters' centres, (H, dim, N)."""
         return positions - self.mu[:, :, None]
+
+    @torch.no_grad()
+    def share_out(
+        self,
+        positions: Float[Tensor, "dim N"],
+        density: Float[Tensor, " N"],
+        step: Float[Tensor, " dim"],
+    ) -> None:
+        """Spread the Gaussians over samples `step` apart, as `density` says, and narrow them.
+
+        They are about as wide as their own share of the samples. Along each axis centres are
+        quantiles, by an additive recurrence of the powers of 1 / phi, phi^(dim + 1) = phi + 1,
+        which covers the unit cube evenly.
+        """
+        features, dim = self.mu.shape
+        phi = 2.0
+        for _ in range(64):
+            phi = (1 + phi) ** (1 / (dim + 1))
+        counts = torch.arange(1, features + 1, dtype=torch.float64)
+        for axis in range(dim):
+            places, of = positions[axis].unique(return_inverse=True)
+            marginal = torch.zeros_like(places).index_add_(0, of, density)
+            edges = torch.cat((marginal.new_zeros(1), marginal.cumsum(0) / marginal.sum()))
+            wanted = ((0.5 + counts * phi ** -(axis + 1)) % 1).to(edges)
+            drawn = torch.searchsorted(edges, wanted).clamp(1, len(places)) - 1
+            within = (wanted - edges[drawn]) / (edges[drawn + 1] - edges[drawn]) - 0.5
+            self.mu[:, axis] = places[drawn] + within * step[axis]
+        samples = (density.sum() / density.max() / features).clamp(min=1) ** (1 / dim)
+        widths = 1 / (SHARED_WIDTH * samples * step)  # (dim,)
+        self.gamma.copy_(widths if self.gamma.shape[1] == dim else widths.mean())
 
     def forward(self, positions: Float[Tensor, "dim N"]) -> Float[Tensor, "H N"]:
         scaled = self.gamma[:, :, None] * self.offsets(positions)  # (H, dim, N)
@@ -142,26 +173,32 @@ class MFN(Generator):
 
     @torch.no_grad()
     def balance(
-        self, positions: Float[Tensor, "dim N"], weighting: Float[Tensor, " N"], channels: int
+        self,
+        positions: Float[Tensor, "dim N"],
+        weighting: Float[Tensor, " N"],
+        channels: int,
+        step: Float[Tensor, " dim"],
     ) -> None:
         """Let the kernel start as PyTorch starts a convolution's weights, and learn as fast.
 
         A product of filters is small beside the output map's bias, so that all kernels start as
-        nearly the same constant. Here that bias starts at zero, the kernel's variance is that of
-        PyTorch's default, 1 / (3 * channels * N), and the hidden functions' root mean square is
-        sqrt(N) / no_hidden: a step of Adam then moves the kernel's samples about as far as it
-        moves weights.
+        nearly the same constant, and its functions overlap in the middle, so that training moves
+        all samples at once. Here that bias starts at zero, the last filters' Gaussians share the
+        samples out among them, the hidden functions' squares add up to 1 on the masked average,
+        so that a step of Adam moves a sample about as far as it moves a weight, and the kernel's
+        variance is that of PyTorch's default, 1 / (3 * channels * N).
         """
-        samples, last = len(weighting), self.linears[-1]
-        sizes = (self.hidden(positions) * weighting).square().mean(1).sqrt()  # (H,)
-        sizes /= weighting.square().mean().sqrt()
-        scale = math.sqrt(samples) / len(sizes) / sizes.clamp(min=sizes.mean() / 4)
-        last.weight.mul_(scale[:, None])
-        last.bias.mul_(scale)
+        if isinstance(self.filters[-1], GaborFilter):
+            self.filters[-1].share_out(positions, weighting.sqrt(), step)
+        last, power = self.linears[-1], weighting.square() / weighting.square().sum()
+        sizes = self.hidden(positions).square().mean(1).sqrt()  # (H,)
+        _scale_rows(last, 1 / sizes.clamp(min=max(sizes.mean() / 4, 1e-12)))
+        total = (self.hidden(positions).square().sum(0) * power).sum().sqrt()
+        _scale_rows(last, 1 / total.clamp(min=1e-12))
         self.output.bias.zero_()
         masked = self.hidden(positions) * weighting
         kernel = self.output.weight.to(masked.dtype) @ masked  # (out, N)
-        wanted = 1 / math.sqrt(3 * channels * samples)
+        wanted = 1 / math.sqrt(3 * channels * len(weighting))
         self.output.weight.mul_(wanted / kernel.square().mean().sqrt().clamp(min=1e-12))
 
     def hidden(self, positions: Float[Tensor, "dim N"]) -> Float[Tensor, "H N"]:
@@ -191,6 +228,12 @@ class GaborNet(MFN):
         self, dim: int, cfg: KernelConfig, scale: float, centres: float, level: int
     ) -> GaborFilter:
         return GaborFilter(dim, cfg.no_hidden, scale, 6.0 / (cfg.no_layers + 1), centres)
+
+
+def _scale_rows(linear: PointwiseLinear, factor: Tensor) -> None:
+    """Scale the values of a linear map, all alike or each by its own factor."""
+    linear.weight.mul_(factor.view(-1, 1))
+    linear.bias.mul_(factor)
 
 
 def _largest(tensors: list[Tensor]) -> Tensor:

@@ -220,8 +220,11 @@ def test_a_number_is_kept_and_auto_only_fits_masks_that_nobody_has_touched():
 def test_the_filters_centres_lie_under_the_mask():
     layer = FlexConv(1, 1, 2, conv=ConvConfig(horizon="101"))
     sigma = layer.mask.sigma.max().item()
-    centres = torch.cat([g.mu for g in layer.generator.filters]).abs()
+    centres = torch.cat([g.mu for g in layer.generator.filters[:-1]]).abs()
     assert 0.9 * 1.667 * sigma < centres.max() <= 1.667 * sigma * 1.0001
+    last, step = layer.generator.filters[-1].mu.abs().amax(0), 2 / 100
+    kept = step * torch.tensor(layer.cropped_size()) / 2
+    assert (0.5 * kept < last).all() and (last <= kept + 1e-6).all()
 
 
 @pytest.mark.parametrize("length", [50, 300, 1000])
@@ -249,11 +252,26 @@ def test_with_auto_kernels_start_as_varied_as_weights(kind, groups):
     own, samples = 8 // groups, math.prod(kernel.size)
     wanted = 1 / (3 * own * samples)
     assert kernel.dense().square().mean().item() == pytest.approx(wanted, rel=1e-4)
-    functions = kernel.basis[:-1].square().mean((1, 2)).sqrt()
-    mask = kernel.basis[-1].square().mean().sqrt()
-    assert functions.max() / mask <= math.sqrt(samples) / 32 * 1.0001
+    *functions, mask = kernel.basis.flatten(1)  # the functions under the mask, the mask
+    power = torch.stack(functions).square().sum() / mask.square().sum()
+    assert power.item() == pytest.approx(1, rel=1e-4)  # a step of Adam: lr under the mask
     values = torch.linalg.svdvals(kernel.dense().detach().flatten(0, 1).flatten(1))
     assert values[3] > 0.2 * values[0]  # 0.06 without: nearly all the mask itself
+
+
+@pytest.mark.parametrize(("size", "causal"), [((64,), None), ((200,), False), ((21, 13), False)])
+def test_with_auto_the_last_filters_share_the_samples_out(size, causal):
+    torch.manual_seed(0)
+    layer = FlexConv(1, 2, len(size), conv=ConvConfig(causal=causal))
+    layer(torch.zeros(1, 1, *size))
+    centres = layer.generator.filters[-1].mu.detach()
+    crop = layer.mask.crop(layer.kernel_size)
+    steps = [2 / (n - 1) for n in layer.kernel_size]
+    for axis, ((first, stop), step) in enumerate(zip(crop, steps)):
+        low, high = first * step - 1 - step / 2, (stop - 1) * step - 1 + step / 2
+        assert low - 1e-5 <= centres[:, axis].min() and centres[:, axis].max() <= high + 1e-5
+        thirds = torch.histc(centres[:, axis], 3, low, high)  # under a third of the axis each
+        assert thirds.min() >= 4 and thirds.sum() == 32
 
 
 def test_weights_of_a_number_a_given_generator_and_a_checkpoint_stay_as_they_are():
