@@ -130,7 +130,7 @@ def test_hydras_configs_work_too(tmp_path: Path):
     cfg.dataset = "sDigits"
     task, loaders = build_loaders(cfg)
     assert task == describe(cfg)
-    assert len(loaders.train) == 20
+    assert len(loaders.train) == 40
 
 
 @pytest.mark.parametrize("name", ["MNIST", "CIFAR10", "CIFAR100", "STL10"])
