@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
-from experiments.tables import Line, cells
+from experiments.tables import Line, cells, telling
 
 COLUMNS = ("result", "paper", "here", "difference", "seeds", "code")
-FLAG = re.compile(r" (?=[\w.]+=)")  # between two changed flags
 SIGNS = {
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
@@ -25,11 +23,9 @@ def latex(lines: list[Line], columns: Sequence[str] = COLUMNS) -> str:
 
     Needs `\\usepackage{booktabs}`.
     """
-    common = {line.preset: shared(lines, line.preset) for line in lines}
     rows = []
-    for line in lines:
+    for line, own in zip(lines, telling(lines)):
         texts = dict(zip(columns, map(escaped, cells(line, columns))))
-        own = [flag for flag in flags(line) if flag not in common[line.preset]]
         if own and "result" in texts and "command" not in texts:
             texts["result"] += ", " + ", ".join(f"\\texttt{{{escaped(flag)}}}" for flag in own)
         rows.append(" & ".join(texts.values()))
@@ -40,17 +36,6 @@ def latex(lines: list[Line], columns: Sequence[str] = COLUMNS) -> str:
         f"\\begin{{tabular}}{{{alignment}}}\n\\toprule\n{' & '.join(columns)} \\\\\n\\midrule\n"
         f"{body}\\bottomrule\n\\end{{tabular}}\n"
     )
-
-
-def flags(line: Line) -> list[str]:
-    """The flags in which a line's runs differ from their preset."""
-    return FLAG.split(line.changes) if line.changes else []
-
-
-def shared(lines: list[Line], preset: str) -> set[str]:
-    """The changed flags that all lines of a preset have, and that so tell none of them apart."""
-    own = [set(flags(line)) for line in lines if line.preset == preset]
-    return set.intersection(*own) if len({frozenset(x) for x in own}) > 1 else set()
 
 
 def escaped(text: str) -> str:

@@ -40,6 +40,7 @@ HEADER = (
     *("their weights, here", "cost"),
 )
 COLUMNS = (*HEADER, "parameters", "sizes", "seconds")
+FLAG = re.compile(r" (?=[\w.]+=)")  # between two changed flags
 MARKED = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
 
 
@@ -145,11 +146,28 @@ def _measured(row: Row, paper: tuple[float, ...], digits: int) -> dict[str, str]
     }
 
 
+def telling(lines: Sequence[Line]) -> list[list[str]]:
+    """Of each line, the changed flags that not all lines of its preset have."""
+    flags = [FLAG.split(line.changes) if line.changes else [] for line in lines]
+    of: dict[str, list[set[str]]] = {}
+    for line, own in zip(lines, flags):
+        of.setdefault(line.preset, []).append(set(own))
+    common = {
+        preset: set.intersection(*sets) if any(own != sets[0] for own in sets) else set()
+        for preset, sets in of.items()
+    }
+    return [
+        [flag for flag in own if flag not in common[line.preset]] for line, own in zip(lines, flags)
+    ]
+
+
 def markdown(lines: list[Line], columns: Sequence[str] = HEADER) -> str:
-    """A Markdown table."""
+    """A Markdown table. Without its command a row is named by the flags that tell it apart too."""
     rows = []
-    for line in lines:
+    for line, own in zip(lines, telling(lines)):
         texts = dict(zip(columns, cells(line, columns)))
+        if own and "result" in texts and "command" not in texts:
+            texts["result"] += ", " + ", ".join(f"`{flag}`" for flag in own)
         if texts.get("command"):
             texts["command"] = f"`{texts['command']}`"
         rows.append(tuple(texts.values()))

@@ -284,7 +284,7 @@ def test_the_tables_of_the_readme_are_those_of_the_files():
         assert tables.fill_in(text, lines) == text, "run: python -m experiments.collect --write"
 
 
-def test_latex_rows_are_named_by_what_differs(tmp_path):
+def test_rows_are_named_by_what_differs(tmp_path):
     for name, accuracy in (("SIREN", 0.8), ("Gabor", 0.85), ("MAGNet", 0.9)):
         flags = (f"kernel.type={name}", "net.no_hidden=20", "train.epochs=7")
         sizes = {"stem": [3, 3], "head": [5, 7]}
@@ -307,6 +307,9 @@ def test_latex_rows_are_named_by_what_differs(tmp_path):
     }
     rest = ["90.00", "1,234", r"3$\times$3 to 5$\times$7", r"10 \\"]
     assert named[start] == rest
+    shown = tables.markdown(tables.make_lines(rows, {}), columns)
+    for name in (start, f"{start}, `kernel.type=SIREN`", f"{start}, `kernel.type=Gabor`"):
+        assert f"| {name} |" in shown
 
 
 def test_changed_code_is_let_in_where_it_is_asked_for_and_marked(tmp_path):
