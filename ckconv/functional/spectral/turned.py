@@ -11,11 +11,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from ckconv.functional.spectral.frames import Frames
-from ckconv.functional.wrapping import folded, wrapped
+from ckconv.functional.wrapping import folded
 
 
 def _none(axis: int) -> tuple[int, int]:
@@ -36,43 +35,56 @@ class Turned:
 
     def __init__(self, frames: Frames, together: bool) -> None:
         self.frames, self.together = frames, together
-        self._start = (0,) * len(frames.lengths)
+        dim = len(frames.lengths)
+        self._start, self._axes = (0,) * dim, tuple(range(-dim, 0))
+        self._in_frames = together or frames.count > 1  # no axis is turned
         self._zeros: dict[tuple, Tensor] = {}
 
     def inputs(self, x: Tensor) -> Tensor:
         """x (b, c, *size) -> (b, J, c, 1, *freq)."""
-        if self.frames.count > 1:
-            return torch.fft.rfft(self.frames.split(x.contiguous())).unsqueeze(3)
+        if self._in_frames:
+            return self._whole(self.frames.split(x.contiguous())).unsqueeze(3)
         return self._forward(x, self.frames.before, self.frames.extended)[:, None, :, None]
 
     def inputs_back(self, x_hat: Tensor, size: Sequence[int]) -> Tensor:
         """The gradient of `inputs`: (b, J, c, *freq) -> (b, c, *size)."""
-        if self.frames.count > 1:
-            pieces = torch.fft.irfft(x_hat, n=self.frames.lengths[0])
-            return self.frames.split_transposed(pieces, size)
+        if self._in_frames:
+            return self.frames.split_transposed(self._whole_back(x_hat), size)
         return self._back(x_hat[:, 0], self.frames.before, size, self.frames.extended)
 
     def outputs(self, grad: Tensor) -> Tensor:
         """The gradient of `outputs_back`: (b, c, M, *out) -> (b, J, c, M, *freq)."""
-        if self.frames.count > 1:
+        if self._in_frames:
             own = self.frames.join_transposed(grad.contiguous().flatten(1, 2))
-            return torch.fft.rfft(own).unflatten(2, grad.shape[1:3])
+            return self._whole(own).unflatten(2, grad.shape[1:3])
         return self._forward(grad, self._start).unsqueeze(1)
 
     def outputs_back(self, y_hat: Tensor) -> Tensor:
         """(b, J, c, M, *freq) -> (b, c, M, *out)."""
-        if self.frames.count > 1:
-            pieces = torch.fft.irfft(y_hat.flatten(2, 3), n=self.frames.lengths[0])
+        if self._in_frames:
+            pieces = self._whole_back(y_hat.flatten(2, 3))
             return self.frames.join(pieces).unflatten(1, y_hat.shape[2:4])
         return self._back(y_hat[:, 0], self._start, self.frames.out)
 
     def kernels(self, kernel: Tensor) -> Tensor:
         """(c, M, *k) -> (c, M, *freq)."""
+        if self.together:
+            return self._whole(kernel)
         return self._forward(kernel, self._start)
 
     def kernels_back(self, k_hat: Tensor, size: Sequence[int]) -> Tensor:
         """The gradient of `kernels`: (c, M, *freq) -> (c, M, *k)."""
+        if self.together:
+            return self._whole_back(k_hat)[(..., *(slice(0, k) for k in size))]
         return self._back(k_hat, self._start, size)
+
+    def _whole(self, x: Tensor) -> Tensor:
+        """All axes transformed at once, in their order."""
+        return torch.fft.rfftn(x, s=self.frames.lengths, dim=self._axes)
+
+    def _whole_back(self, x_hat: Tensor) -> Tensor:
+        """The inverse of `_whole`."""
+        return torch.fft.irfftn(x_hat, s=self.frames.lengths, dim=self._axes)
 
     def _forward(
         self, x: Tensor, before: Sequence[int], extended: Callable[[int], tuple[int, int]] = _none
@@ -80,12 +92,6 @@ class Turned:
         """Transform samples (..., *size) that stand after so many others per axis."""
         lengths = self.frames.lengths
         dim = len(lengths)
-        if self.together:
-            for axis in range(dim):
-                x = wrapped(x, axis - dim, *extended(axis)) if any(extended(axis)) else x
-            zeros = [first - extended(axis)[0] for axis, first in enumerate(before)]
-            x = F.pad(x, [side for n in reversed(zeros) for side in (n, 0)])
-            return torch.fft.rfftn(x, s=lengths, dim=tuple(range(-dim, 0)))
         x_hat = torch.fft.rfft(self._padded(x, before[-1], lengths[-1], *extended(dim - 1)))
         for axis in reversed(range(dim - 1)):
             turned = x_hat.movedim(axis - dim, -1)
@@ -104,11 +110,6 @@ class Turned:
         lengths = self.frames.lengths
         dim = len(lengths)
         parts = [(first, n, *extended(axis)) for axis, (first, n) in enumerate(zip(before, size))]
-        if self.together:
-            x = torch.fft.irfftn(x_hat, s=lengths, dim=tuple(range(-dim, 0)))
-            for axis, part in enumerate(parts):
-                x = folded(x, axis - dim, *part)
-            return x
         for axis in range(dim - 1):
             turned = folded(torch.fft.ifft(x_hat), -1, *parts[axis]).movedim(-1, axis - dim)
             x_hat = turned.contiguous()
