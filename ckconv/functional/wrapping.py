@@ -23,20 +23,22 @@ def folded(grad: Tensor, axis: int, first: int, n: int, before: int, after: int)
 
     A part of `grad`, which it may overwrite.
     """
-    x = grad.narrow(axis, first, n)
-    if before:
-        x.narrow(axis, n - before, before).add_(grad.narrow(axis, first - before, before))
-    if after:
-        x.narrow(axis, 0, after).add_(grad.narrow(axis, first + n, after))
-    return x
+    return _with_ends(grad.narrow(axis, first, n), grad, axis, first, before, after)
 
 
 def _folded(grad: Tensor, axis: int, before: int, after: int) -> Tensor:
     """The gradient of `_extended`; that of its pieces takes ten times as long."""
-    n = grad.shape[axis] - before - after
-    x = grad.narrow(axis, before, n).clone()
-    x.narrow(axis, n - before, before).add_(grad.narrow(axis, 0, before))
-    x.narrow(axis, 0, after).add_(grad.narrow(axis, before + n, after))
+    x = grad.narrow(axis, before, grad.shape[axis] - before - after).clone()
+    return _with_ends(x, grad, axis, before, before, after)
+
+
+def _with_ends(x: Tensor, grad: Tensor, axis: int, first: int, before: int, after: int) -> Tensor:
+    """x, to whose ends what stands in `grad` beside its place from `first` on is added."""
+    n = x.shape[axis]
+    if before:
+        x.narrow(axis, n - before, before).add_(grad.narrow(axis, first - before, before))
+    if after:
+        x.narrow(axis, 0, after).add_(grad.narrow(axis, first + n, after))
     return x
 
 

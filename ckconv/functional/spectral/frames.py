@@ -73,7 +73,7 @@ class Frames:
 
     def split(self, x: Tensor) -> Tensor:
         """(B, C, *size) -> (B, J, C, *lengths), padded."""
-        if any(any(sides) for sides in self.extension):
+        if any(map(any, self.extension)):
             bare = [n - sides[0] for n, sides in zip(self.before, self.extension)]
             for axis, sides in enumerate(self.extension, start=2):
                 x = wrapped(x, axis, *sides) if any(sides) else x
@@ -149,12 +149,21 @@ def whole_frames(
             continue
         first = sides[0]
         if axis in circular:
-            first, extension[axis] = (first, sides) if max(sides) <= n else (0, (0, 0))
+            extension[axis] = extended_here(n, sides)
+            first = extension[axis][0]
             n, sides = n + sum(sides), (0, 0)
         lengths += transform_lengths((n,), (k,), (sides,), fast or fast_length)
         wrap.append(None)
         before.append(first)
     return Frames(tuple(lengths), tuple(before), out, wrap=tuple(wrap), extension=tuple(extension))
+
+
+def extended_here(n: int, sides: tuple[int, int]) -> tuple[int, int]:
+    """The `Frames.extension` of a circular axis: none where its ends need more than n samples.
+
+    Such an axis is written out first.
+    """
+    return sides if max(sides) <= n else (0, 0)
 
 
 @remembered

@@ -6,7 +6,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ckconv.functional.spectral.frames import Frames, remembered, shorter_length, whole_frames
+from ckconv.functional.spectral.frames import (
+    Frames,
+    extended_here,
+    remembered,
+    shorter_length,
+    whole_frames,
+)
 from ckconv.functional.spectral.tiles import Tiles
 from ckconv.functional.ways import current
 
@@ -46,7 +52,8 @@ def best_frames(
         return whole
     before, extension = whole.before, ()
     if circular:
-        before, extension = ((pad[0][0],), pad) if max(pad[0]) <= x_shape[2] else ((0,), ())
+        ends = extended_here(x_shape[2], pad[0])
+        before, extension = ends[:1], (ends,)
     if frame is not None:
         return whole.cut(frame, kernel_shape[2], before, extension)
     candidates = [whole]
