@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from experiments.tables import Line, cells, telling
+from experiments.tables import Line, named_cells
 
 COLUMNS = ("result", "paper", "here", "difference", "seeds", "code")
 SIGNS = {
@@ -23,12 +23,8 @@ def latex(lines: list[Line], columns: Sequence[str] = COLUMNS) -> str:
 
     Needs `\\usepackage{booktabs}`.
     """
-    rows = []
-    for line, own in zip(lines, telling(lines)):
-        texts = dict(zip(columns, map(escaped, cells(line, columns))))
-        if own and "result" in texts and "command" not in texts:
-            texts["result"] += ", " + ", ".join(f"\\texttt{{{escaped(flag)}}}" for flag in own)
-        rows.append(" & ".join(texts.values()))
+    named = named_cells(lines, columns, lambda flag: f"\\texttt{{{escaped(flag)}}}", escaped)
+    rows = [" & ".join(texts.values()) for texts in named]
     alignment = "".join("l" if name in ("result", "command") else "r" for name in columns)
     body = "".join(f"{row} \\\\\n" for row in rows)
     return (

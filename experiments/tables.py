@@ -7,7 +7,7 @@ import functools
 import io
 import re
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -146,8 +146,20 @@ def _measured(row: Row, paper: tuple[float, ...], digits: int) -> dict[str, str]
     }
 
 
-def telling(lines: Sequence[Line]) -> list[list[str]]:
-    """Of each line, the changed flags that not all lines of its preset have."""
+def named_cells(
+    lines: Sequence[Line],
+    columns: Sequence[str],
+    code: Callable[[str], str],
+    text: Callable[[str], str] = str,
+) -> list[dict[str, str]]:
+    """The texts of every line by column, as `text` writes them.
+
+    Without its command a line is named by the changed flags too, as `code` writes them, that not
+    all lines of its preset have.
+    """
+    rows = [dict(zip(columns, map(text, cells(line, columns)))) for line in lines]
+    if "command" in columns or "result" not in columns:
+        return rows
     flags = [FLAG.split(line.changes) if line.changes else [] for line in lines]
     of: dict[str, list[set[str]]] = {}
     for line, own in zip(lines, flags):
@@ -156,22 +168,19 @@ def telling(lines: Sequence[Line]) -> list[list[str]]:
         preset: set.intersection(*sets) if any(own != sets[0] for own in sets) else set()
         for preset, sets in of.items()
     }
-    return [
-        [flag for flag in own if flag not in common[line.preset]] for line, own in zip(lines, flags)
-    ]
+    for texts, line, own in zip(rows, lines, flags):
+        telling = [code(flag) for flag in own if flag not in common[line.preset]]
+        texts["result"] = ", ".join((texts["result"], *telling))
+    return rows
 
 
 def markdown(lines: list[Line], columns: Sequence[str] = HEADER) -> str:
-    """A Markdown table. Without its command a row is named by the flags that tell it apart too."""
-    rows = []
-    for line, own in zip(lines, telling(lines)):
-        texts = dict(zip(columns, cells(line, columns)))
-        if own and "result" in texts and "command" not in texts:
-            texts["result"] += ", " + ", ".join(f"`{flag}`" for flag in own)
+    """A Markdown table."""
+    rows = named_cells(lines, columns, "`{}`".format)
+    for texts in rows:
         if texts.get("command"):
             texts["command"] = f"`{texts['command']}`"
-        rows.append(tuple(texts.values()))
-    return tables.markdown(columns, rows, "---") + "\n"
+    return tables.markdown(columns, [tuple(texts.values()) for texts in rows], "---") + "\n"
 
 
 def as_csv(lines: list[Line]) -> str:
