@@ -1,6 +1,6 @@
 """Training steps of a depthwise layer: ours, by groups of `nn.Conv`, and by a plain FFT.
 
-    python benchmarks/depthwise.py [--rounds 3] [--threads 1] [--clock cpu|wall]
+    python benchmarks/depthwise.py [--rounds 3] [--threads 1] [--clock process|wall]
 
 `SepFlexConv` with kernels of the given size, uncropped, forward and backward. The other two
 convolve with the same sampled kernels, so that all else of a step is the same; "all else" is a step
@@ -90,7 +90,7 @@ def processor_seconds() -> tuple[float, float]:
 
 
 CLOCKS = {  # and what a table says of it
-    "cpu": (processor_seconds, "Processor ms, in brackets the system's share."),
+    "process": (processor_seconds, "Processor ms, in brackets the system's share."),
     "wall": (lambda: (time.perf_counter(),), "Wall ms."),
 }
 
@@ -142,7 +142,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--clock", choices=CLOCKS, default="cpu")
+    parser.add_argument("--clock", choices=CLOCKS, default="process")
     args = parser.parse_args()
     clock, unit = CLOCKS[args.clock]
     torch.set_num_threads(args.threads)
