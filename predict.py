@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import cfg  # noqa: F401  # before torch, as its threads shall wait asleep
+import cfg  # noqa: F401  # before torch, for how its threads wait
 
 from collections import Counter
 from dataclasses import dataclass

@@ -20,11 +20,13 @@ import time
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
-import numpy as np
-import torch
-from scipy.optimize import least_squares
-
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import cfg  # noqa: E402, F401  # before torch, for how its threads wait
+
+import numpy as np  # noqa: E402
+import torch  # noqa: E402
+from scipy.optimize import least_squares  # noqa: E402
 
 import ckconv.functional as F  # noqa: E402
 from benchmarks.workloads import WORKLOADS, make_problem  # noqa: E402

@@ -14,19 +14,18 @@ from __future__ import annotations
 
 import argparse
 import math
-import os
 import resource
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # waiting threads sleep: as programs set it
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import cfg  # noqa: E402, F401  # before torch, for how its threads wait
 
 import torch  # noqa: E402
 from torch import Tensor  # noqa: E402
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import ckconv.functional as F  # noqa: E402
 from ckconv import ConvConfig, SepFlexConv  # noqa: E402

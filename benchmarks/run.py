@@ -19,10 +19,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import torch
-
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
+
+import cfg  # noqa: E402, F401  # before torch, for how its threads wait
+
+import torch  # noqa: E402
 
 from benchmarks import report  # noqa: E402
 from benchmarks.backends import BACKENDS, COMPARED, Backend  # noqa: E402

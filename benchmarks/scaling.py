@@ -18,11 +18,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
+
+import cfg  # noqa: E402, F401  # before torch, for how its threads wait
+
+import numpy as np  # noqa: E402
+import torch  # noqa: E402
 
 from benchmarks import report  # noqa: E402
 from benchmarks.backends import BACKENDS  # noqa: E402

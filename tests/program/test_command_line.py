@@ -196,21 +196,33 @@ def test_an_error_of_a_job_in_another_process_is_still_known_by_its_wrapping():
     assert isinstance(carrier.error, UsageError) and str(carrier.error).startswith("train.lr=0")
 
 
-@pytest.mark.parametrize("program", ["run_experiment.py", "run_crossres.py", "run_profiler.py"])
-def test_threads_are_told_to_sleep_before_torch_is_imported(program):
+@pytest.mark.parametrize(
+    "program",
+    [
+        "run_experiment.py",
+        "run_crossres.py",
+        "run_profiler.py",
+        "benchmarks/run.py",
+        "benchmarks/scaling.py",
+        "benchmarks/calibrate.py",
+        "benchmarks/depthwise.py",
+    ],
+)
+def test_how_threads_wait_is_said_before_torch_is_imported(program):
     script = (
         "import builtins, os, runpy, sys\n"
         "load = builtins.__import__\n"
         "def watch(name, *rest, **kwargs):\n"
         "    if name.split('.')[0] == 'torch':\n"
-        "        print(os.environ.get('OMP_WAIT_POLICY'))\n"
+        "        print(*(os.environ.get(name) for name in ('OMP_WAIT_POLICY', 'GOMP_SPINCOUNT')))\n"
         "        sys.stdout.flush()\n"
         "        os._exit(0)\n"
         "    return load(name, *rest, **kwargs)\n"
         "builtins.__import__ = watch\n"
         f"runpy.run_path({program!r})\n"
     )
-    environment = {k: v for k, v in os.environ.items() if k != "OMP_WAIT_POLICY"}
+    said = "OMP_WAIT_POLICY", "GOMP_SPINCOUNT"
+    environment = {k: v for k, v in os.environ.items() if k not in said}
     done = subprocess.run(
         [sys.executable, "-c", script],
         cwd=CONFIG_FOLDER.parent,
@@ -218,7 +230,7 @@ def test_threads_are_told_to_sleep_before_torch_is_imported(program):
         capture_output=True,
         text=True,
     )
-    assert done.stdout.strip() == "PASSIVE", done.stderr
+    assert done.stdout.strip() == "PASSIVE 3000", done.stderr
 
 
 @pytest.mark.parametrize(
