@@ -1,14 +1,16 @@
 """Fit the rates of the convolution's cost model to this machine.
 
     python benchmarks/calibrate.py [--device cpu|cuda] [--rounds 5]
+    python benchmarks/calibrate.py --kept     # a forward pass alone, with kernels that are kept
     python benchmarks/calibrate.py --check    # the present rates on the layers of run.py's networks
 
 Times a forward and backward pass of direct and spectral convolutions, by FFT and by products of
-matrices, over a grid of shapes and fits
-the seconds per operation that `ckconv.functional.spectral.plan` uses to choose between them. Prints
-the rates in the form in which they stand there, and how often and by how much the choice they make
-is worse than the best of them. On a CPU it counts the processor time of one thread, which
-other programs on the machine disturb least.
+matrices, over a grid of shapes and fits the seconds per operation that
+`ckconv.functional.spectral.plan` uses to choose between them. Prints the rates in the form in which
+they stand there, and how often and by how much the choice they make is worse than the best of them.
+With `--kept` the rates stay, and those of direct convolutions are scaled, a number for each kind.
+On a CPU it counts the processor time of one thread, which other programs on the machine disturb
+least.
 """
 
 from __future__ import annotations
@@ -95,26 +97,27 @@ SHAPES = [
 ]  # fmt: skip
 
 
-def time_once(way: str, leaves: list[torch.Tensor], grad: torch.Tensor, shape: Shape) -> float:
-    """Seconds of one forward and backward pass."""
-    x, weight, basis = leaves
+def time_once(
+    way: str, x: torch.Tensor, kernel: F.FactoredKernel, grad: torch.Tensor | None, shape: Shape
+) -> float:
+    """Seconds of a forward pass, and with `grad`, the output's, of a backward pass."""
     backend, tiles = WAYS[way]
     clock = time.perf_counter if x.is_cuda else time.process_time
     groups = shape.channels if shape.depthwise else 1
     if x.is_cuda:
         torch.cuda.synchronize()
     start = clock()
-    with F.using(tiles=tiles):
-        kernel = F.FactoredKernel(weight, basis)
+    with F.using(tiles=tiles), torch.set_grad_enabled(grad is not None):
         y = F.conv(x, kernel, None, shape.dim == 1, backend, groups=groups)
-    torch.autograd.grad(y, leaves, grad)
+    if grad is not None:
+        torch.autograd.grad(y, [x, kernel.weight, kernel.basis], grad)
     if x.is_cuda:
         torch.cuda.synchronize()
     return clock() - start
 
 
-def measure(shape: Shape, device: str, rounds: int) -> dict:
-    """The fastest of `rounds` passes of each way, taken in turn."""
+def measure(shape: Shape, device: str, rounds: int, kept: bool = False) -> dict:
+    """The fastest of `rounds` passes of each way, taken in turn; with `kept`, forward alone."""
     x = torch.randn(shape.x, device=device)
     weight = torch.randn(*shape.weight, FUNCTIONS, device=device, requires_grad=True)
     basis = torch.randn(FUNCTIONS, *[shape.kernel] * shape.dim, device=device, requires_grad=True)
@@ -122,12 +125,15 @@ def measure(shape: Shape, device: str, rounds: int) -> dict:
     if shape.dim == 2 and device == "cpu":  # as networks pass images on there
         x, grad = (t.contiguous(memory_format=torch.channels_last) for t in (x, grad))
     x.requires_grad_()
+    made = F.FactoredKernel(weight, basis).keep()
     counts = operations(shape, device)
     slow = shape.multiplications > 2e9 and device == "cpu"
     times = dict.fromkeys(counts, math.inf)
-    for _ in range(1 if slow else rounds + 1):
+    for _ in range(1 + kept if slow else rounds + 1):
         for way in times:
-            times[way] = min(times[way], time_once(way, [x, weight, basis], grad, shape))
+            kernel = made if kept else F.FactoredKernel(weight, basis)  # the latter without a cache
+            taken = time_once(way, x, kernel, None if kept else grad, shape)
+            times[way] = min(times[way], taken)
     return {"shape": shape, "times": times, "counts": counts}
 
 
@@ -224,6 +230,25 @@ def refine(rows: list[dict], rates: dict[str, float], steps: int = 20000) -> dic
     return dict(zip(names, np.exp(found).tolist()))
 
 
+def fit_kept(rows: list[dict], rates: dict[str, float]) -> dict[str, float]:
+    """What each rate of a direct convolution is to be multiplied by, so that choices lose least."""
+    shares, found = np.geomspace(0.02, 3, 500), {}
+    for kind in plan.KEPT:
+        lost = np.zeros_like(shares)
+        for row in rows:
+            own, *others = row["counts"].items()
+            if kind not in own[1]:
+                continue
+            spectral, counts = min(others, key=lambda other: predicted(other[1], rates))
+            parts = {name: n for name, n in own[1].items() if name != kind}
+            expected = predicted(parts, rates) + shares * own[1][kind] * rates[kind]
+            times = row["times"]["direct"], row["times"][spectral]
+            taken = np.where(expected <= predicted(counts, rates), *times)
+            lost += np.log(taken / min(times))
+        found[kind] = float(np.median(shares[lost == lost.min()]))
+    return found
+
+
 def predicted(counts: dict[str, float], rates: dict[str, float]) -> float:
     """Seconds of so many operations of each kind."""
     return sum(n * rates[kind] for kind, n in counts.items())
@@ -241,7 +266,7 @@ def report(rows: list[dict], rates: dict[str, float]) -> None:
         numbers = astuple(row["shape"])[:-1]
         kind = "depthwise" if row["shape"].depthwise else ""
         print(f"{numbers!s:32s} {kind:9s} {taken}  chose {chosen:6s} x{loss:.2f}")
-    print("{" + ", ".join(f'"{name}": {rate:.2e}' for name, rate in rates.items()) + "}")
+    show(rates)
     worse = [loss for loss in losses if loss > 1.1]
     print(
         f"{len(losses)} shapes; the choice is over 10 % slower than the best one on {len(worse)}"
@@ -249,17 +274,29 @@ def report(rows: list[dict], rates: dict[str, float]) -> None:
     )
 
 
+def show(numbers: dict[str, float]) -> None:
+    """Print them in the form in which they stand in the code."""
+    print("{" + ", ".join(f'"{name}": {number:.2e}' for name, number in numbers.items()) + "}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--check", action="store_true", help="of the present rates; fits none")
+    parser.add_argument("--kept", action="store_true", help="in evaluation: kernels are kept")
     args = parser.parse_args()
     torch.set_num_threads(1)
     shapes = workload_layers(args.device) if args.check else SHAPES
-    rows = [measure(shape, args.device, args.rounds) for shape in shapes]
+    rows = [measure(shape, args.device, args.rounds, args.kept) for shape in shapes]
+    present = plan.rates(args.device)
     if args.check:
-        report(rows, plan.rates(args.device))
+        report(rows, plan.rates(args.device, args.kept))
+        return
+    if args.kept:
+        shares = fit_kept(rows, present)
+        report(rows, present | {kind: share * present[kind] for kind, share in shares.items()})
+        show(shares)
         return
     names = list(dict.fromkeys(key for row in rows for c in row["counts"].values() for key in c))
     report(rows, refine(rows, fit(rows, names)))

@@ -120,7 +120,7 @@ def _real(
     if x.shape[0] == 0:
         backend = "direct"  # no transform takes an empty batch
     elif backend == "auto":
-        backend = choose_backend(x, kernel, geometry)
+        backend = choose_backend(x, kernel, geometry, is_factored and kernel.spectra is not None)
     if backend == "fft" and (is_factored or is_depthwise(x.shape, kernel.shape)):
         return spectral_conv(x, kernel, bias, geometry)
     if is_factored:
@@ -142,10 +142,15 @@ def _complex(
     return y if bias is None else y + bias.view(-1, *[1] * (x.ndim - 2))
 
 
-def choose_backend(x: Tensor, kernel: Tensor | FactoredKernel, geometry: Geometry) -> str:
-    """`direct` or `fft`, whichever is expected to take less time for these shapes and device."""
-    shapes = tuple(x.shape), tuple(kernel.shape)
-    return _choice(*shapes, geometry, functions(kernel), x.device.type, current())
+def choose_backend(
+    x: Tensor, kernel: Tensor | FactoredKernel, geometry: Geometry, kept: bool = False
+) -> str:
+    """`direct` or `fft`, whichever is expected to take less time for these shapes and device.
+
+    `kept`: the kernel is kept, and there is no backward pass.
+    """
+    shapes, cost = (tuple(x.shape), tuple(kernel.shape)), CostModel(x.device.type, kept)
+    return _choice(*shapes, geometry, functions(kernel), cost, current())
 
 
 @remembered
@@ -154,10 +159,10 @@ def _choice(
     kernel_shape: tuple,
     geometry: Geometry,
     functions: int,
-    device: str,
+    cost: CostModel,
     ways: Ways,
 ) -> str:
-    _, spectral = best_way(x_shape, kernel_shape, geometry, functions, device, ways)
+    _, spectral = best_way(x_shape, kernel_shape, geometry, functions, cost.device, ways)
     steps = geometry.stride, geometry.dilation
-    direct = CostModel(device).direct(x_shape, kernel_shape, geometry.pad, functions, *steps)
+    direct = cost.direct(x_shape, kernel_shape, geometry.pad, functions, *steps)
     return "fft" if spectral < direct else "direct"

@@ -65,7 +65,7 @@ def is_faster_spectral(layer: CKConv, x: Tensor, kernel: FactoredKernel) -> bool
     x, padding = as_uncropped(x, layer.padding, *sizes, layer.dilation, layer.causal_axis)
     shapes, steps = (x.shape[2:], kernel.shape[2:]), (layer.stride, layer.dilation)
     geometry = make_geometry(*shapes, *steps, padding, layer.padding_mode, layer.causal_axis)
-    return F.choose_backend(x, kernel.dense(), geometry) == "fft"
+    return F.choose_backend(x, kernel.dense(), geometry, kept=True) == "fft"
 
 
 class SpectralConv(nn.Module):

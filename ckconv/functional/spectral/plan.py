@@ -71,9 +71,13 @@ def _frame_lengths(limit: int) -> list[int]:
     return [length for length in lengths if length < limit]
 
 
-def rates(device: str) -> dict[str, float]:
-    """Seconds per operation, by its kind; an unknown device is taken for a CPU."""
-    return _RATES.get(device, _RATES["cpu"])
+def rates(device: str, kept: bool = False) -> dict[str, float]:
+    """Seconds per operation, by its kind; an unknown device is taken for a CPU.
+
+    With `kept` those of direct convolutions are less by what they gain more than spectral ones.
+    """
+    known = _RATES.get(device, _RATES["cpu"])
+    return known | {kind: share * known[kind] for kind, share in KEPT.items()} if kept else known
 
 
 @dataclass(frozen=True)
@@ -82,9 +86,14 @@ class CostModel:
 
     The rates are fits by `benchmarks/calibrate.py`. They decide between ways to compute the same
     numbers, so only their ratios matter; and they are fixed, so that a run can be repeated.
+
+    Args:
+        device: its type.
+        kept: kernels are kept and there is no backward pass, as in evaluation.
     """
 
     device: str = "cpu"
+    kept: bool = False
 
     def spectral(self, *shapes: object) -> float:
         """A factored kernel's spectral convolution; arguments as for `spectral_counts`."""
@@ -179,7 +188,7 @@ class CostModel:
 
     def seconds(self, counts: dict[str, float]) -> float:
         """What operations of each kind cost together."""
-        known = rates(self.device)
+        known = rates(self.device, self.kept)
         return sum(n * known[kind] for kind, n in counts.items())
 
 
@@ -207,6 +216,20 @@ def _series(first: int, count: int, step: int) -> int:
     count = max(min(count, -(-first // step)), 0)
     return count * first - step * count * (count - 1) // 2
 
+
+# What the rates of direct convolutions are multiplied by in evaluation, by `calibrate.py --kept`:
+# spectral ones, whose rates stay, gain less, as transforms remain. By time alone short kernels on
+# images would have 1.0; so a spectral one has to be clearly faster, for the spectra that it keeps.
+KEPT = {
+    "direct1d": 0.50,
+    "direct2d": 0.60,
+    "direct2d_long": 0.94,
+    "direct3d": 0.53,
+    "depthwise1d": 0.121,
+    "depthwise2d": 0.150,
+    "depthwise2d_long": 0.098,
+    "depthwise3d": 0.031,
+}
 
 _LONGEST_FAST_KERNEL = 14  # beyond it, PyTorch's 2-D convolutions on a CPU take a slower path
 _FEWEST_CHANNELS = 6  # fewer take as long: they do not fill a vector register

@@ -236,6 +236,29 @@ def test_the_choice_for_depthwise_kernels_and_volumes_is_the_measured_one(x, ker
     assert F.choose_backend(torch.empty(x), given, geometry) == backend
 
 
+@pytest.mark.parametrize(
+    ("x", "kernel"),
+    [
+        ((32, 30, 784), (30, 30, 17)),
+        ((32, 64, 784), (64, 1, 65)),
+        ((16, 48, 32, 32), (48, 48, 5, 5)),
+        ((8, 64, 32, 32), (64, 1, 15, 15)),
+        ((4, 16, 8, 8, 8), (16, 16, 5, 5, 5)),
+    ],
+)
+def test_kept_kernels_slide_where_only_a_training_step_gains_by_transforms(x, kernel, monkeypatch):
+    calls = []
+    slide = F.direct_conv
+    monkeypatch.setattr(F, "direct_conv", lambda *given: calls.append(given) or slide(*given))
+    causal, groups = len(x) == 3, x[1] // kernel[1]
+    given = F.FactoredKernel(torch.randn(*kernel[:2], 33), torch.randn(33, *kernel[2:]))
+    F.conv(torch.randn(x), given, causal=causal, groups=groups)
+    assert not calls
+    kept = given.keep()
+    F.conv(torch.randn(x), kept, causal=causal, groups=groups)
+    assert len(calls) == 1 and len(kept.spectra) == 0
+
+
 @pytest.mark.parametrize("groups", [1, 4])
 def test_a_compiler_finds_no_graph_break(groups):
     torch.manual_seed(0)
