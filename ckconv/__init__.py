@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ckconv import antialiasing, errors, models, nn, penalties, published
+from ckconv import antialiasing, errors, models, penalties, published
+from ckconv import nn as nn
 from ckconv.config import ConvConfig, KernelConfig, MaskConfig, NetConfig, RegularizeConfig
 from ckconv.convert import convert
 from ckconv.errors import UsageError
@@ -25,6 +26,9 @@ from ckconv.optimization import parameter_groups
 from ckconv.trained import Trained, load, save
 
 __version__ = "1.0.0"
+
+# `ckconv.nn` is handed out too, but not by `from ckconv import *`, which would take the name `nn`
+# from `torch.nn`.
 
 __all__ = [
     "CKConv",
@@ -53,7 +57,6 @@ __all__ = [
     "freeze",
     "load",
     "models",
-    "nn",
     "parameter_groups",
     "penalties",
     "published",

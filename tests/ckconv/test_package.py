@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import ast
+import builtins
 import os
+import pkgutil
 import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 import ckconv
 import models
 from ckconv.models import FlexNet, FlexTCN
 
 PROJECT = Path(__file__).resolve().parents[2]
+PACKAGES = [p.name for p in pkgutil.walk_packages(ckconv.__path__, "ckconv.") if p.ispkg]
 
 
 def test_the_networks_are_the_librarys():
@@ -26,6 +30,17 @@ def test_the_networks_are_the_librarys():
 def test_parts_are_reachable(name):
     assert getattr(ckconv, name) is sys.modules[f"ckconv.{name}"]
     assert name in ckconv.__all__
+
+
+@pytest.mark.parametrize("package", ["ckconv", *PACKAGES])
+def test_a_star_takes_no_name_from_torch(package):
+    """`from torch import nn`, and then `from ckconv import *`, leave `nn` what it was."""
+    names = {"nn": torch.nn, "F": torch.nn.functional, "torch": torch, "Tensor": torch.Tensor}
+    found: dict[str, object] = {}
+    exec(f"from {package} import *", found)
+    assert {name: found[name] for name in found.keys() & names} == {}
+    assert not found.keys() & set(dir(builtins)) - {"__builtins__"}
+    assert ckconv.nn.FlexConv is ckconv.FlexConv
 
 
 def test_the_version_stands_once():
