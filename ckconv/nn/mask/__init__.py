@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from ckconv.nn.mask.base import MIN_SIGMA, NOMINAL_SIGMA, UNDER_MASK, Mask, bounded_sigma
+from ckconv.nn.mask.base import NOMINAL_SIGMA, UNDER_MASK, Mask
 from ckconv.nn.mask.exponential import ExponentialMask
 from ckconv.nn.mask.gaussian import FixedGaussianMask, GaussianMask
+from ckconv.nn.mask.sigma import MIN_SIGMA, bounded_sigma
 
 __all__ = [
     "MASKS",

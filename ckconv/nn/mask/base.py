@@ -12,32 +12,16 @@ from torch import Tensor, nn
 from ckconv.config import AUTO, ConvConfig, MaskConfig, time_axis
 from ckconv.errors import UsageError
 from ckconv.nn.mapped import is_mapped, unwrapped
+from ckconv.nn.mask.sigma import bounded_sigma
 
 if TYPE_CHECKING:
     from jaxtyping import Float
 
-# Under twice this, sigma is bent away from zero. The finest kernels in the papers, of 16,000
-# samples, have a step of 1.25e-4: a mask this narrow keeps a single sample.
-MIN_SIGMA = 1e-4
 UNDER_MASK = 1.667  # sigmas from the middle within which filters' centres start
-MAX_SIGMA = 10.0  # a mask this wide differs from one by a hundredth at most
 NOMINAL_SIGMA = 0.075  # of `auto`, before the kernel's size is known
 AUTO_SHARE = 0.54  # `auto`: the share of a centred kernel that is kept,
 AUTO_SAMPLES = 1.25, 5.25  # at least and at most so many samples on each side: 3 to 11
 AUTO_TIME = 0.25  # `auto`: sigma along the axis of time
-
-
-def bounded_sigma(sigma: Float[Tensor, "*dim"]) -> Float[Tensor, "*dim"]:
-    """Sigma where it is ordinary, a positive number close to zero under it, `MAX_SIGMA` over it.
-
-    From 2 m to `MAX_SIGMA`, m = `MIN_SIGMA`, this is the identity. Below it is
-    `m + m^2 / (3m - sigma)`, which joins smoothly and stays over m whatever an optimizer does to
-    sigma. Above, the gradient is that of `MAX_SIGMA`, so that an enormous sigma still has one.
-    """
-    m = MIN_SIGMA
-    sigma = sigma + (sigma.clamp(max=MAX_SIGMA) - sigma).detach()
-    low = sigma.clamp(max=2 * m)  # keeps the branch that is not taken finite
-    return torch.where(sigma >= 2 * m, sigma, m + m * m / (3 * m - low))
 
 
 class Mask(nn.Module):
