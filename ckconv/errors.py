@@ -25,8 +25,15 @@ def reason(error: Exception, most: int = 200) -> str:
 
 def check_count(name: str, given: object, least: int = 1) -> None:
     """Raise `UsageError` naming an argument unless it is a whole number of at least `least`."""
-    if isinstance(given, bool) or not isinstance(given, Integral) or given < least:
+    if not is_whole(given) or given < least:
         raise UsageError(f"{name}={given}: give a whole number of at least {least}")
+
+
+def is_whole(given: object) -> bool:
+    """Whether it is a whole number, one of NumPy's too; True and False are none."""
+    if isinstance(given, bool):
+        return False
+    return isinstance(given, int) or isinstance(given, Integral)
 
 
 def check_choice(flag: str, given: object, choices: Iterable[str]) -> None:

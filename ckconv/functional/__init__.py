@@ -1,7 +1,10 @@
 """The convolution itself: direct or by FFT, causal or centred, with kernels of any size.
 
-import ckconv.functional as F
-y = F.conv(x, kernel, bias, causal=True)
+    import ckconv.functional as F
+
+    y = F.conv(x, kernel, bias, causal=True)
+
+Arguments that PyTorch's `conv1d`, `conv2d` and `conv3d` have too are given by their names.
 """
 
 from __future__ import annotations
@@ -99,7 +102,7 @@ def conv(
         return backend(x, dense, bias, causal=causal, stride=stride, padding=padding, **how)
     check_choice("backend", backend, BACKENDS)
     batched = x if x.ndim == kernel.ndim else x[None]
-    check_shapes(batched, kernel, bias, groups)
+    check_shapes(batched, kernel, bias, causal, groups)
     time, sizes = causal_axis if causal else None, (batched.shape[2:], kernel.shape[2:])
     geometry = make_geometry(*sizes, stride, dilation, padding, padding_mode, time)
     y = (_complex if x.is_complex() else _real)(batched, kernel, bias, geometry, backend)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from ckconv.errors import UsageError
+from ckconv.errors import UsageError, is_whole
 from ckconv.functional.kernel import FactoredKernel
 
 _SHAPES = (
@@ -26,9 +26,14 @@ def check_input(x: Tensor) -> None:
 
 
 def check_shapes(
-    x: Tensor, kernel: Tensor | FactoredKernel, bias: Tensor | None, groups: int
+    x: Tensor, kernel: Tensor | FactoredKernel, bias: Tensor | None, causal: bool, groups: int
 ) -> None:
-    """Raise for a batch (B, C, *size), a kernel (O, C / groups, *k) and a bias that do not fit."""
+    """Raise for a batch (B, C, *size), a kernel (O, C / groups, *k) and a bias that do not fit.
+
+    And for a `causal` that was meant for a stride, which stands there in PyTorch's functions.
+    """
+    if not isinstance(causal, bool):
+        raise UsageError(f"causal={causal}: give True or False; what follows it by its name")
     if not isinstance(kernel, FactoredKernel | Tensor):
         raise TypeError(f"the kernel is a {type(kernel).__name__}; give a torch.Tensor")
     if kernel.dtype.is_complex or not kernel.dtype.is_floating_point:
@@ -36,8 +41,8 @@ def check_shapes(
     shapes = f"input {tuple(x.shape)} and kernel {tuple(kernel.shape)}"
     if x.ndim not in (3, 4, 5) or kernel.ndim != x.ndim:
         raise ValueError(f"{shapes} do not fit: {_SHAPES}")
-    if isinstance(groups, bool) or not isinstance(groups, int) or groups < 1:
-        raise UsageError(f"groups={groups}: give a number of at least 1")
+    if not is_whole(groups) or groups < 1:
+        raise UsageError(f"groups={groups}: give a whole number of at least 1")
     if x.shape[1] % groups or kernel.shape[0] % groups:
         raise UsageError(
             f"groups={groups}: does not divide the {x.shape[1]} input and {kernel.shape[0]} output "

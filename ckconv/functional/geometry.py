@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from ckconv.errors import UsageError, check_choice
+from ckconv.errors import UsageError, check_choice, is_whole
 from ckconv.functional.wrapping import wrapped
 
 MODES = ("zeros", "circular", "reflect", "replicate")
@@ -159,9 +159,9 @@ def per_axis(name: str, given: object, dim: int) -> tuple:
 def _whole_numbers(name: str, given: object, dim: int, least: int) -> tuple[int, ...]:
     numbers = per_axis(name, given, dim)
     for number in numbers:
-        if isinstance(number, bool) or not isinstance(number, int) or number < least:
+        if not is_whole(number) or number < least:
             raise UsageError(f"{name}={given}: give whole numbers of at least {least}")
-    return numbers
+    return tuple(n if isinstance(n, int) else int(n) for n in numbers)
 
 
 def as_uncropped(

@@ -194,6 +194,8 @@ def test_what_does_not_fit_is_said():
     x, kernel = torch.randn(2, 3, 8), torch.randn(4, 5, 3)
     with pytest.raises(ValueError, match=r"\(2, 3, 8\).*\(4, 5, 3\)"):
         F.conv(x, kernel)
+    with pytest.raises(UsageError, match="causal=2: give True or False.*by its name"):
+        F.conv(x, torch.randn(4, 3, 3), None, 2)  # the stride of `torch.nn.functional.conv1d`
     with pytest.raises(UsageError, match="backend=magic"):
         F.conv(x, torch.randn(4, 3, 3), backend="magic")
     with pytest.raises(ValueError, match="larger than the input"):
