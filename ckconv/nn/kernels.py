@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from ckconv.functional import FactoredKernel
+from ckconv.functional import FactoredKernel, full_precision
 from ckconv.functional.compiling import not_compiled
 from ckconv.nn.mapped import only_row
 
@@ -222,4 +222,6 @@ class Ingredients:
 
     @torch.no_grad()
     def _gather(self) -> Tensor:
-        return torch.cat([table[name].reshape(-1) for table, name in self._tensors])
+        numbers = [table[name].reshape(-1) for table, name in self._tensors]
+        with full_precision(numbers[0].device):
+            return torch.cat(numbers)

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from ckconv.functional import FactoredKernel
+from ckconv.functional import FactoredKernel, full_precision
 from ckconv.functional.compiling import not_compiled
 from ckconv.nn.ck import Generator
 from ckconv.nn.conv import CKConv
@@ -62,8 +62,7 @@ def _read_crops(layers: Sequence[CKConv]) -> dict[CKConv, tuple[tuple[int, int],
     crops = {layer: tuple((0, n) for n in layer.kernel_size) for layer in layers}
     if masked:
         with torch.no_grad():
-            rows = [torch.stack((x.mask.mean, x.mask.effective_sigma)) for x in masked]
-            values = torch.stack(rows).double().tolist()
+            values = torch.stack([x.mask.mean_and_sigma for x in masked]).tolist()
         for layer, (mean, sigma) in zip(masked, values):
             crops[layer] = layer.mask.ranges(layer.kernel_size, mean, sigma)
     return crops
@@ -85,17 +84,14 @@ def _sample_group(layers: list[CKConv], crops: list[tuple[tuple[int, int], ...]]
 def _evaluate(generators: list[Generator], positions: Tensor) -> Tensor:
     """Hidden functions (G, H, N) of G alike generators at positions (G, dim, N)."""
     named = [dict(g.named_parameters()) | dict(g.named_buffers()) for g in generators]
-    stacked = {
-        f"generator.{name}": torch.stack([tensors[name] for tensors in named])
-        for name in named[0]
-        if not name.startswith("output.")
-    }
+    names = [name for name in named[0] if not name.startswith("output.")]
     template = _Hidden(generators[0])
 
     def one(parameters: dict[str, Tensor], at: Tensor) -> Tensor:
         return torch.func.functional_call(template, parameters, (at,))
 
-    with torch.autocast(positions.device.type, enabled=False):
+    with full_precision(positions.device):
+        stacked = {f"generator.{n}": torch.stack([tensors[n] for tensors in named]) for n in names}
         return torch.vmap(one)(stacked, positions)
 
 

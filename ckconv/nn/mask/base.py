@@ -104,6 +104,12 @@ class Mask(nn.Module):
         """The sigma that is used, (dim,): positive, whatever the parameter's value."""
         return bounded_sigma(self.sigma)
 
+    @property
+    def mean_and_sigma(self) -> Float[Tensor, "2 dim"]:
+        """Mean and effective sigma, in float32 at least: autocast stacks no other half's."""
+        dtype = torch.promote_types(self.sigma.dtype, torch.float32)
+        return torch.stack((self.mean.to(dtype), self.effective_sigma.to(dtype)))
+
     def forward(
         self, axes: Sequence[Float[Tensor, " _"]], alone: Mapping[int, float] | None = None
     ) -> Float[Tensor, "*size"]:
@@ -171,8 +177,7 @@ class Mask(nn.Module):
                 "mapped as one: set mask.dynamic_cropping=False, as in FlexConv2d(..., "
                 "mask=MaskConfig(dynamic_cropping=False)), or layer.mask.dynamic_cropping = False"
             )
-        both = torch.stack((self.mean, self.effective_sigma))
-        mean, sigma = unwrapped(both).double().tolist()
+        mean, sigma = unwrapped(self.mean_and_sigma).tolist()
         return self.ranges(size, mean, sigma)
 
     def ranges(
@@ -212,8 +217,7 @@ class Mask(nn.Module):
 
     def _kept(self, axis: int, n: int) -> Tensor:
         """One where `ranges` keeps a sample of `n` along an axis, elsewhere zero."""
-        both = torch.stack((self.mean, self.effective_sigma))[:, axis]
-        m, sigma = both.to(torch.promote_types(both.dtype, torch.float32))
+        m, sigma = self.mean_and_sigma[:, axis]
         at = torch.arange(n).to(sigma)
         centre, wide = (m + 1) * (n - 1) / 2, self.reach(self.threshold) * sigma
         if axis == self.causal_axis:

@@ -6,10 +6,11 @@ import copy
 
 import pytest
 import torch
+from torch import nn
 
 import ckconv.functional as F
-from ckconv import FlexConv1d, KernelConfig, spectra
-from ckconv.nn import GaussianMask, conv_at_times
+from ckconv import FlexConv1d, FlexConv2d, KernelConfig, MaskConfig, spectra
+from ckconv.nn import GaussianMask, conv_at_times, sample_together
 
 KINDS = {
     "MAGNet": {},
@@ -57,6 +58,20 @@ def test_half_precision_starts_and_trains(kind):
     times = torch.arange(400.0).expand(2, -1)
     y = layer(x)
     torch.testing.assert_close(conv_at_times(layer, x, times), y, atol=0.05, rtol=0.05)
+
+
+@pytest.mark.parametrize("made", ["a mask", "no crop", "kept"])
+def test_half_precision_under_an_autocast_to_the_other_half(made):
+    torch.manual_seed(0)
+    mask = MaskConfig(init_value=0.3, dynamic_cropping=made != "no crop")
+    layers = [FlexConv2d(4, 4, 9, mask=mask, cache=made == "kept") for _ in range(2)]
+    model, x = nn.Sequential(*layers).train(made != "kept"), torch.randn(2, 4, 12, 12)
+    expected = model(x)
+    with torch.autocast("cpu", torch.bfloat16):
+        for _ in range(2):
+            got = model.half()(x.half())
+            sample_together(model)
+            assert (got.float() - expected).norm() < 0.02 * expected.norm()
 
 
 @pytest.mark.parametrize("dim", [1, 2])
