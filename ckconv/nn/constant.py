@@ -98,12 +98,14 @@ class SpectralConv(nn.Module):
         if torch.onnx.is_in_onnx_export():
             warnings.warn(_ONNX, stacklevel=2)
             return convolve(self, x, kernel, self.bias, "direct")
+        if not torch.compiler.is_compiling() and torch.jit.is_tracing():
+            self.__prepare_scriptable__()
         if self.spectrum is not None:
             kernel.spectra = _Constant(self.laid_out, self.spectrum)
         return convolve(self, x, kernel, self.bias)
 
     def __prepare_scriptable__(self) -> None:
-        raise UsageError("torch.jit.script: script ckconv.freeze(model), without spectral_for")
+        raise UsageError("TorchScript: script or trace ckconv.freeze(model), without spectral_for")
 
     def extra_repr(self) -> str:
         out, per_group = self.weight.shape[:2]

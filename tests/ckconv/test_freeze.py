@@ -103,8 +103,9 @@ def test_layers_are_spectral_where_that_is_faster(monkeypatch):
     assert type(freeze(model)[0]) is nn.Sequential  # anywhere, if nothing is said
     program = torch.export.export(frozen, (x,))
     torch.testing.assert_close(program.module()(x), frozen(x))
-    with pytest.raises(UsageError, match="without spectral_for"):
-        torch.jit.script(frozen)
+    for jit in (torch.jit.script, lambda model: torch.jit.trace(model, x)):
+        with pytest.raises(UsageError, match="without spectral_for"):
+            jit(frozen)
     expected = frozen(x)
     monkeypatch.setattr(torch.onnx, "is_in_onnx_export", lambda: True)
     with pytest.warns(UserWarning, match="exported as an ordinary convolution"):
