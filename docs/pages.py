@@ -188,6 +188,6 @@ def api_path(name: str) -> str:
 def api_page(module: ModuleType) -> str:
     """A module's docstring, and what MkDocstrings makes of its names."""
     name = module.__name__
-    text = (module.__doc__ or "").strip().replace("\n\nimport", "\n\n    import")
+    text = inspect.getdoc(module) or ""
     names = "\n\n".join(f"::: {name}.{public}" for public in public_names(module))
     return f"# {name}\n\n{text}\n\n{names}\n"
