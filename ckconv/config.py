@@ -169,6 +169,11 @@ def time_axis(causal: bool | None, axis: int, dim: int) -> int | None:
     """
     if causal is None:
         causal = dim == 1
+    if not causal and axis:
+        raise UsageError(
+            f"conv.causal_axis={axis}: this convolution is centred along all axes; give "
+            "conv.causal=True too"
+        )
     if not causal:
         return None
     if not 0 <= axis < dim:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any
@@ -102,7 +102,7 @@ def _check_range(flag: str, value: Any, field: dataclasses.Field) -> None:
         return
     if value is None and "None" in field.type:
         return
-    is_list = isinstance(value, Iterable) and not isinstance(value, str)
+    is_list = isinstance(value, Sequence) and not isinstance(value, str)
     values = list(value) if is_list else [value]
     is_whole = "int" in field.type and "float" not in field.type
     for one in values:

@@ -14,8 +14,8 @@ from ckconv.config import ConvConfig, KernelConfig, MaskConfig
 from ckconv.errors import UsageError, check_count
 from ckconv.functional import check_input
 from ckconv.functional.geometry import per_axis, sides
-from ckconv.nn.ck import Generator
-from ckconv.nn.mask import Mask
+from ckconv.nn.ck import GENERATORS, Generator
+from ckconv.nn.mask import MASKS, Mask
 from ckconv.nn.parts import Settings
 
 if TYPE_CHECKING:
@@ -26,7 +26,11 @@ _EXPORT = (
     "{} samples its kernel in every forward pass, which no exported graph can; export "
     "ckconv.freeze(model), a copy with ordinary convolutions"
 )
-_PARTS = (KernelConfig | Generator | type | Settings, ConvConfig, MaskConfig | Mask | type)
+_PARTS = {  # what a layer is made of: settings, and a base of classes and instances
+    "kernel": ((KernelConfig, Settings), Generator),
+    "conv": ((ConvConfig,), None),
+    "mask": ((MaskConfig,), Mask),
+}
 
 
 def check_call(
@@ -38,15 +42,11 @@ def check_call(
     `nn.Conv2d` does; the published code takes the settings right after the channels.
     """
     is_dim = isinstance(dim, int) and not isinstance(dim, bool) and dim in SIZES
-    misplaced = [
-        part
-        for part, kind in zip(parts, _PARTS)
-        if part is not None and not isinstance(part, kind) and not _is_loose(part)
-    ]
-    if is_dim and not misplaced and not others:
+    given = dict(zip(_PARTS, parts)).items()
+    others = {name: part for name, part in given if not _is_part(name, part)} | dict(others)
+    if is_dim and not others:
         return
     wrong = [] if is_dim else [f"dim={_shown(dim)}"]
-    wrong += [_shown(part) for part in misplaced]
     wrong += [f"{name}={_shown(value)}" for name, value in others.items()]
     name = type(layer).__name__
     raise UsageError(
@@ -56,8 +56,17 @@ def check_call(
     )
 
 
-def check_nd_call(layer: CKConv, given: Mapping[str, object], others: Mapping[str, object]) -> None:
-    """The same for `FlexConv2d`, where somebody may think of `FlexConv`."""
+def check_nd_call(
+    layer: CKConv,
+    given: Mapping[str, object],
+    parts: tuple[object, object],
+    others: Mapping[str, object],
+) -> None:
+    """The same for `FlexConv2d`, where somebody may think of `FlexConv`.
+
+    `parts` are its generator and its mask.
+    """
+    _check_nd_parts(*parts)
     misplaced = {k: v for k, v in given.items() if isinstance(v, KernelConfig | ConvConfig)}
     if misplaced or others:
         wrong = ", ".join(f"{k}={_shown(v)}" for k, v in (misplaced | dict(others)).items())
@@ -70,9 +79,29 @@ def check_nd_call(layer: CKConv, given: Mapping[str, object], others: Mapping[st
         )
 
 
-def _is_loose(part: object) -> bool:
-    """Whether it is settings of another kind, as OmegaConf's: with keys and attributes."""
-    return hasattr(part, "keys") and not isinstance(part, dict)
+def _check_nd_parts(generator: object, mask: object) -> None:
+    """Raise `UsageError` for what is no generator or mask in any of its forms."""
+    if not isinstance(generator, str) and not _is_part("kernel", generator):
+        raise UsageError(
+            f"generator={_shown(generator)}: give one of {', '.join(GENERATORS)}, a KernelConfig, "
+            "a class of ckconv.nn.ck or an instance"
+        )
+    if not isinstance(mask, str) and not _is_part("mask", mask):
+        raise UsageError(
+            f"mask={_shown(mask)}: give one of {', '.join(MASKS)}, a MaskConfig, a class of masks "
+            "or an instance, or None for none"
+        )
+
+
+def _is_part(name: str, part: object) -> bool:
+    """Whether a layer can be made of it: nothing, settings, a class or an instance."""
+    settings, base = _PARTS[name]
+    if part is None or isinstance(part, settings):
+        return True
+    if isinstance(part, type):
+        return base is not None and issubclass(part, base) and part is not base
+    is_loose = hasattr(part, "keys") and not isinstance(part, dict)  # as OmegaConf's settings
+    return is_loose or (base is not None and isinstance(part, base))
 
 
 def _shown(value: object) -> str:
@@ -87,6 +116,28 @@ def check_channels(in_channels: int, out_channels: int, groups: int) -> None:
         raise UsageError(
             f"conv.groups={groups}: does not divide in_channels={in_channels} and "
             f"out_channels={out_channels}; give a number that divides both"
+        )
+
+
+def groups_of(layer: CKConv, given: int, in_channels: int) -> int:
+    """The groups of a layer's channels; `UsageError` where they are not its to choose."""
+    if not layer.is_depthwise:
+        return given
+    if given not in (1, in_channels):
+        name = type(layer).__name__
+        raise UsageError(
+            f"conv.groups={given}: {name} is depthwise, each of its {in_channels} channels is a "
+            f"group; leave it out, or take {name.removeprefix('Sep')}"
+        )
+    return in_channels
+
+
+def check_dtype(dtype: torch.dtype | None) -> None:
+    """Raise `UsageError` for what parameters of real numbers cannot have."""
+    if dtype is not None and not getattr(dtype, "is_floating_point", False):
+        raise UsageError(
+            f"dtype={dtype}: give a real floating-point one, as torch.float32; inputs may be "
+            "complex all the same"
         )
 
 

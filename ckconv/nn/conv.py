@@ -58,7 +58,7 @@ class CKConv(Sized):
     """
 
     is_depthwise: ClassVar[bool] = False
-    """Whether every channel is a group, whatever `conv.groups` says."""
+    """Whether every channel is a group of its own."""
 
     def __init__(
         self,
@@ -77,8 +77,9 @@ class CKConv(Sized):
         calls.check_call(self, dim, (kernel, conv, mask), others)
         settings = Settings.of(kernel, conv, mask)
         kernel, conv, mask = settings.kernel, settings.conv, settings.mask
-        self.groups = in_channels if self.is_depthwise else conv.groups
+        self.groups = calls.groups_of(self, conv.groups, in_channels)
         calls.check_channels(in_channels, out_channels, self.groups)
+        calls.check_dtype(dtype)
         self.in_channels, self.out_channels, self.dim = in_channels, out_channels, dim
         self.horizon = parse_horizon(conv.horizon)
         self.backend = BACKENDS[str(conv.use_fft).lower()]
@@ -274,5 +275,11 @@ class FlexConv(CKConv):
         **named: object,
     ) -> None:
         super().__init__(
-            in_channels, out_channels, dim, kernel, conv, mask or MaskConfig(), **named
+            in_channels,
+            out_channels,
+            dim,
+            kernel,
+            conv,
+            MaskConfig() if mask is None else mask,
+            **named,
         )

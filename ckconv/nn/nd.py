@@ -70,14 +70,14 @@ class _LikeConv:
         cache: bool = False,
         **others: object,
     ) -> None:
-        check_nd_call(self, {"kernel_size": kernel_size, "stride": stride}, others)
+        given = {"kernel_size": kernel_size, "stride": stride}
+        check_nd_call(self, given, (generator, mask), others)
         if isinstance(generator, str):
             generator = KernelConfig(type=generator)
-        is_one_mode = isinstance(padding_mode, str)
         conv = ConvConfig(
             use_fft=str(use_fft),
             bias=bias,
-            padding_mode=padding_mode if is_one_mode else tuple(padding_mode),
+            padding_mode=tuple(padding_mode) if isinstance(padding_mode, list) else padding_mode,
             stride=stride,
             dilation=dilation,
             groups=groups,
@@ -103,10 +103,12 @@ class _LikeConv:
         sigma: float | Sequence[float] | None,
         conv: ConvConfig,
     ) -> MaskConfig | Mask:
-        if mask is None:
-            return MaskConfig(use=False)
+        if mask is None and sigma is not None:
+            raise UsageError(f"sigma={sigma}: there is no mask; give mask=gaussian, or no sigma")
         if isinstance(mask, MaskConfig | Mask) and sigma is not None:
             raise UsageError(f"sigma={sigma}: give it to the mask, which is given too")
+        if mask is None:
+            return MaskConfig(use=False)
         width = {} if sigma is None else {"init_value": sigma}
         if isinstance(mask, str):
             return MaskConfig(type=mask, **width)

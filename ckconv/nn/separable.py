@@ -78,7 +78,7 @@ class SepFlexConv(FlexConv):
         **others: object,
     ) -> None:
         check_count("out_channels", out_channels)
-        mask = mask or MaskConfig(type="fixed_gaussian")
+        mask = MaskConfig(type="fixed_gaussian") if mask is None else mask
         factory = {"device": device, "dtype": dtype}
         super().__init__(in_channels, in_channels, dim, kernel, conv, mask, **factory, **others)
         self.out_channels = out_channels

@@ -59,7 +59,7 @@ class Sized(nn.Module):
         self._is_new = True  # whether the mask is still to be fitted to the kernel's size
         self._is_own = is_own
         if not isinstance(self.horizon, str):
-            self._fix_size(per_axis("horizon", self.horizon, dim))
+            self._fix_size(per_axis("conv.horizon", self.horizon, dim))
 
     @property
     def kernel_size(self) -> tuple[int, ...]:
@@ -166,7 +166,7 @@ class Sized(nn.Module):
         if extent is None or not extent.any():
             extent, resolution = self.extent, self.resolution
         elif not isinstance(self.horizon, str) and not is_deployed:
-            extent = torch.tensor(per_axis("horizon", self.horizon, len(self.extent)))
+            extent = torch.tensor(per_axis("conv.horizon", self.horizon, len(self.extent)))
         if resolution is None:  # files from before it was kept
             resolution = torch.ones_like(self.resolution)
         own = {prefix + "resolution": resolution}
