@@ -135,8 +135,8 @@ class CKConv(Sized):
     def _meet(self, x: Tensor) -> None:
         """Check an input; the first one fixes a size that is still open."""
         calls.check_input_shape(self, x)
-        if not self.kernel_size:
-            self._fix_size_from(x)  # run the layer once before it is compiled whole
+        if not self.kernel_size:  # run the layer once before it is compiled whole
+            self._fix_size_from(x)
 
     # ----- the kernel ---------------------------------------------------------------------------
 

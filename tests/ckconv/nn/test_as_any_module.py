@@ -319,6 +319,16 @@ def test_compiled_whole(name, use_fft):
         torch.testing.assert_close(compiled(x), layer(x), rtol=1e-5, atol=1e-5)
 
 
+def test_a_size_that_is_open_says_what_to_do_before_compiling_whole():
+    layer, x = FlexConv2d(2, 3, generator=SMALL).eval(), images()
+    torch._dynamo.reset()
+    compiled = torch.compile(layer, backend="eager", fullgraph=True)
+    with pytest.raises(RuntimeError, match="run the layer once before it is compiled whole"):
+        compiled(x)
+    expected = layer(x)
+    torch.testing.assert_close(compiled(x), expected)
+
+
 def test_compiled_training_stops_once_a_layer_that_is_cropped():
     """Nothing is compiled anew as sizes change; where no stop is allowed, a sentence says why."""
     model, x = make(horizon=9), images()
