@@ -103,7 +103,10 @@ class CKConv(Sized):
     def forward(
         self, x: Inexact[Tensor, "*batch_channels_size"]
     ) -> Inexact[Tensor, "*batch_out_size"]:
-        """Convolve x (B, in_channels, *size), or without B; of its size with padding same."""
+        """Convolve x (B, in_channels, *size), or without B; of its size with padding same.
+
+        In x's dtype; under autocast a direct convolution gives the lower precision.
+        """
         return self._convolved(x, self.bias)
 
     def _convolved(self, x: Tensor, bias: Tensor | None) -> Tensor:

@@ -30,7 +30,7 @@ class _LikeConv:
             word for all axes or one for each, but padding is `same` if it is not given. A number
             is counted from the full kernel size, so that the output's size does not depend on
             the learned one; with `valid` it does.
-        device, dtype: of the parameters.
+        device, dtype: of the parameters. An output has its input's dtype, whichever that is.
         generator: a name of `ck.GENERATORS`, a `KernelConfig`, a class or an instance.
         sigma: the mask's initial width, in units of the kernel's [-1, 1], of all axes or one each.
         mask: a name of `MASKS`, a `MaskConfig`, a class, an instance, or None. `usual`: gaussian

@@ -59,7 +59,8 @@ class SepFlexConv(FlexConv):
 
     "Modelling Long Range Dependencies in N-D", Knigge et al., ICLR 2023. One kernel per input
     channel instead of one per pair, so that its generator has in_channels outputs. Arguments are
-    as for `FlexConv`; the mask's mean is fixed if nothing else is said.
+    as for `FlexConv`, but for groups, of which each channel is one; the mask's mean is fixed if
+    nothing else is said. Inputs have the parameters' dtype, as those of an `nn.Conv2d`.
     """
 
     is_depthwise: ClassVar[bool] = True
