@@ -123,8 +123,10 @@ def _transposed(numbers: Tensor) -> Tensor:
     if torch.compiler.is_compiling():  # it writes no code for complex numbers
         return numbers.transpose(0, 1).contiguous()
     matrix = torch.view_as_complex(numbers.contiguous())
-    # PyTorch has a fast copy for exactly this layout, which moves a pair at once.
-    return torch.view_as_real(matrix.T.clone(memory_format=torch.contiguous_format))
+    # A pair moves at once. With two axes, PyTorch would copy through a buffer, on one thread.
+    return torch.view_as_real(matrix.T[..., None].clone(memory_format=torch.contiguous_format))[
+        :, :, 0
+    ]
 
 
 def lay_out(kernel: Tensor, frames: Frames, dilation: Sequence[int]) -> Tensor:
