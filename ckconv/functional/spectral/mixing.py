@@ -43,7 +43,8 @@ def mix(
 
 def numbers_at_once(device: torch.device) -> int:
     """Numbers of a spectrum that should exist at once."""
-    return current().chunk or _CHUNK.get(device.type, 1 << 24)
+    threads = min(torch.get_num_threads(), 8) if device.type == "cpu" else 1
+    return current().chunk or threads * _CHUNK.get(device.type, 1 << 24)
 
 
 def write_out(

@@ -123,10 +123,9 @@ def _transposed(numbers: Tensor) -> Tensor:
     if torch.compiler.is_compiling():  # it writes no code for complex numbers
         return numbers.transpose(0, 1).contiguous()
     matrix = torch.view_as_complex(numbers.contiguous())
-    # A pair moves at once. With two axes, PyTorch would copy through a buffer, on one thread.
-    return torch.view_as_real(matrix.T[..., None].clone(memory_format=torch.contiguous_format))[
-        :, :, 0
-    ]
+    # A pair moves at once. As two axes, PyTorch would copy them through a buffer, on one thread.
+    turned = matrix.T[..., None].clone(memory_format=torch.contiguous_format)
+    return torch.view_as_real(turned[..., 0])
 
 
 def lay_out(kernel: Tensor, frames: Frames, dilation: Sequence[int]) -> Tensor:
