@@ -14,7 +14,7 @@ import ckconv.functional as F
 from ckconv.errors import UsageError
 from ckconv.functional.geometry import make_geometry
 from ckconv.functional.spectral.frames import Frames, fast_length
-from ckconv.functional.spectral.mixing import mix
+from ckconv.functional.spectral.mixing import mix, numbers_at_once
 from ckconv.functional.spectral.plan import CostModel, plan_frames
 from ckconv.functional.spectral.transform import from_spectrum, spectrum
 from ckconv.functional.ways import Ways
@@ -114,6 +114,22 @@ def test_chunks_of_frequencies_change_nothing():
     whole = F.conv(x, kernel, None, True, "fft")
     with F.using(chunk=100):
         assert torch.allclose(F.conv(x, kernel, None, True, "fft"), whole, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(("size", "kernel"), [((300,), (300,)), ((32, 32), (17, 17))])
+def test_threads_share_longer_runs_of_frequencies_and_change_nothing(size, kernel):
+    torch.manual_seed(0)
+    made, x = factored(24, 24, kernel), torch.randn(4, 24, *size, dtype=torch.float64)
+    at_once, results = [], []
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
+        at_once.append(numbers_at_once(x.device))
+        leaves = [t.detach().requires_grad_() for t in (x, made.basis, made.weight)]
+        y = F.conv(leaves[0], F.FactoredKernel(leaves[2], leaves[1]), None, len(size) == 1, "fft")
+        results.append((y, *torch.autograd.grad(y.square().sum(), leaves)))
+    assert at_once[1] == 2 * at_once[0]
+    for one, two in zip(*results):
+        assert error(two, one) < 1e-12
 
 
 def test_long_sequences_with_short_kernels_are_cut_into_frames():
