@@ -51,7 +51,7 @@ def check_call(
     name = type(layer).__name__
     raise UsageError(
         f"{', '.join(wrong)}: write {name}(in_channels, out_channels, dim, KernelConfig(), "
-        f"ConvConfig()) with a dim of 1, 2 or 3; or, with the arguments of nn.Conv2d, "
+        "ConvConfig(), MaskConfig()) with a dim of 1, 2 or 3; or, with the arguments of nn.Conv2d, "
         f"{name}2d(in_channels, out_channels, kernel_size), as {name}2d(3, 24, 33)"
     )
 
@@ -126,8 +126,8 @@ def groups_of(layer: CKConv, given: int, in_channels: int) -> int:
     if given not in (1, in_channels):
         name = type(layer).__name__
         raise UsageError(
-            f"conv.groups={given}: {name} is depthwise, each of its {in_channels} channels is a "
-            f"group; leave it out, or take {name.removeprefix('Sep')}"
+            f"conv.groups={given}: {name} is depthwise, every channel is a group; leave it out, or "
+            f"take {name.removeprefix('Sep')}"
         )
     return in_channels
 
