@@ -22,7 +22,7 @@ from ckconv.functional.spectral.turned import Turned
 if TYPE_CHECKING:
     from jaxtyping import Float
 
-# Numbers of the input, padded, that are transformed at once; on a CPU, by each thread.
+# Numbers of the input, padded, that are transformed at once; on a CPU, for each thread.
 _AT_ONCE = {"cpu": 1 << 19, "cuda": 1 << 26}
 _SHORT = 4096  # samples of a sequence's transform, up to which half as many at once are faster
 _LINE = 16  # channels-last, so many float32 channels share a line of the cache
@@ -94,10 +94,9 @@ class _Depthwise:
 
     def _chunks(self, x: Tensor) -> Iterator[tuple[slice, list[slice]]]:
         """Runs of channels, and with each the runs of samples that go with it."""
-        at_once = _AT_ONCE.get(x.device.type, 1 << 24)
-        if x.device.type == "cpu":
-            at_once *= min(torch.get_num_threads(), 8)
-            at_once >>= x.ndim == 3 and self.frames.lengths[0] <= _SHORT
+        at_once = multilinear.run_size(_AT_ONCE, x.device)
+        if x.device.type == "cpu" and x.ndim == 3 and self.frames.lengths[0] <= _SHORT:
+            at_once //= 2
         each = self.frames.numbers
         width = _LINE if x.ndim > 3 and x.stride(1) == 1 else 1
         for channels in multilinear.runs(

@@ -23,8 +23,8 @@ from ckconv.functional.ways import current
 if TYPE_CHECKING:
     from jaxtyping import Float
 
-# Numbers of the kernel's spectrum that exist at once. On a CPU they should stay in the cache
-# between being made and being used; on a GPU a chunk should fill the device.
+# Numbers of the kernel's spectrum that exist at once; on a CPU, for each thread, where they should
+# stay in the cache between being made and being used. On a GPU a chunk should fill the device.
 _CHUNK = {"cpu": 1 << 19, "cuda": 1 << 26}
 
 
@@ -43,8 +43,7 @@ def mix(
 
 def numbers_at_once(device: torch.device) -> int:
     """Numbers of a spectrum that should exist at once."""
-    threads = min(torch.get_num_threads(), 8) if device.type == "cpu" else 1
-    return current().chunk or threads * _CHUNK.get(device.type, 1 << 24)
+    return current().chunk or multilinear.run_size(_CHUNK, device)
 
 
 def write_out(

@@ -6,7 +6,7 @@ derivatives of any order: each is the same product with some of its factors exch
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -126,6 +126,12 @@ def _unmapped(info, in_dims: tuple, args: tuple) -> list[list]:  # noqa: ANN001
         [a if d is None else a.select(d, i) for a, d in zip(args, in_dims)]
         for i in range(info.batch_size)
     ]
+
+
+def run_size(numbers: Mapping[str, int], device: torch.device) -> int:
+    """Numbers of a run, given by a device's type; a CPU's for each thread, of up to eight."""
+    threads = min(torch.get_num_threads(), 8) if device.type == "cpu" else 1
+    return threads * numbers.get(device.type, 1 << 24)
 
 
 def runs(total: int, numbers_each: int, at_once: int) -> list[slice]:
