@@ -31,9 +31,7 @@ def check_count(name: str, given: object, least: int = 1) -> None:
 
 def is_whole(given: object) -> bool:
     """Whether it is a whole number, one of NumPy's too; True and False are none."""
-    if isinstance(given, bool):
-        return False
-    return isinstance(given, int) or isinstance(given, Integral)
+    return isinstance(given, Integral) and not isinstance(given, bool)
 
 
 def check_choice(flag: str, given: object, choices: Iterable[str]) -> None:
