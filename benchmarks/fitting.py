@@ -64,7 +64,7 @@ def refine(rows: list[dict], rates: dict[str, float], steps: int = 20000) -> dic
 def fit_kept(rows: list[dict], rates: dict[str, float]) -> dict[str, float]:
     """What each rate of a direct convolution is to be multiplied by, so that choices lose least."""
     shares, found = np.geomspace(0.02, 3, 500), {}
-    for kind in plan.KEPT:
+    for kind in plan.KEPT["cpu"]:
         lost = np.zeros_like(shares)
         for row in rows:
             own, *others = row["counts"].items()

@@ -76,8 +76,10 @@ def rates(device: str, kept: bool = False) -> dict[str, float]:
 
     With `kept` those of direct convolutions are less by what they gain more than spectral ones.
     """
-    known = _RATES.get(device, _RATES["cpu"])
-    return known | {kind: share * known[kind] for kind, share in KEPT.items()} if kept else known
+    device = device if device in _RATES else "cpu"
+    known = _RATES[device]
+    shares = KEPT[device] if kept else {}
+    return known | {kind: share * known[kind] for kind, share in shares.items()}
 
 
 @dataclass(frozen=True)
@@ -221,14 +223,17 @@ def _series(first: int, count: int, step: int) -> int:
 # spectral ones, whose rates stay, gain less, as transforms remain. By time alone short kernels on
 # images would have 1.0; so a spectral one has to be clearly faster, for the spectra that it keeps.
 KEPT = {
-    "direct1d": 0.50,
-    "direct2d": 0.60,
-    "direct2d_long": 0.94,
-    "direct3d": 0.53,
-    "depthwise1d": 0.121,
-    "depthwise2d": 0.150,
-    "depthwise2d_long": 0.098,
-    "depthwise3d": 0.031,
+    "cpu": {
+        "direct1d": 0.50,
+        "direct2d": 0.60,
+        "direct2d_long": 0.94,
+        "direct3d": 0.53,
+        "depthwise1d": 0.121,
+        "depthwise2d": 0.150,
+        "depthwise2d_long": 0.098,
+        "depthwise3d": 0.031,
+    },
+    "cuda": {},  # never measured
 }
 
 _LONGEST_FAST_KERNEL = 14  # beyond it, PyTorch's 2-D convolutions on a CPU take a slower path

@@ -15,7 +15,7 @@ from ckconv.errors import UsageError
 from ckconv.functional.geometry import make_geometry
 from ckconv.functional.spectral.frames import Frames, fast_length
 from ckconv.functional.spectral.mixing import mix, numbers_at_once
-from ckconv.functional.spectral.plan import CostModel, plan_frames
+from ckconv.functional.spectral.plan import CostModel, plan_frames, rates
 from ckconv.functional.spectral.transform import from_spectrum, spectrum
 from ckconv.functional.ways import Ways
 
@@ -275,6 +275,13 @@ def test_kept_kernels_slide_where_only_a_training_step_gains_by_transforms(x, ke
     kept = given.keep()
     F.conv(torch.randn(x), kept, causal=causal, groups=groups)
     assert len(calls) == 1 and len(kept.spectra) == 0
+
+
+def test_rates_of_kept_kernels_are_those_of_the_device_they_were_measured_on():
+    for kind, rate in rates("cuda").items():
+        assert rates("cuda", kept=True)[kind] == rate
+        assert rates("cpu", kept=True)[kind] <= rates("cpu")[kind]
+    assert rates("mps", kept=True) == rates("cpu", kept=True) != rates("cpu")
 
 
 @pytest.mark.parametrize("groups", [1, 4])
